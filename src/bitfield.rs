@@ -1,0 +1,162 @@
+//! Which pieces someone has: one bit a piece, the first piece in the highest bit of the first byte (BEP 3).
+
+use crate::geometry::PieceIndex;
+
+/// A set of pieces of one torrent. Spare bits behind the last piece are always zero.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bitfield {
+    bytes: Vec<u8>,
+    pieces: u32,
+    count: u32,
+}
+
+impl Bitfield {
+    /// None of `pieces` pieces.
+    pub fn empty(pieces: u32) -> Self {
+        Self { bytes: vec![0; byte_len(pieces)], pieces, count: 0 }
+    }
+
+    /// All of `pieces` pieces.
+    pub fn full(pieces: u32) -> Self {
+        let mut bytes = vec![0xff; byte_len(pieces)];
+        if let (Some(last), spare @ 1..) = (bytes.last_mut(), spare_bits(pieces)) {
+            *last = 0xff << spare;
+        }
+        Self { bytes, pieces, count: pieces }
+    }
+
+    /// The bitfield a peer or a file gave for `pieces` pieces; `None` when the length is wrong or a spare
+    /// bit is set, which BEP 3 makes a reason to part.
+    pub fn from_bytes(bytes: &[u8], pieces: u32) -> Option<Self> {
+        if bytes.len() != byte_len(pieces) {
+            return None;
+        }
+        let spare = spare_bits(pieces);
+        if bytes.last().is_some_and(|last| last & !(0xff_u8 << spare) != 0) {
+            return None;
+        }
+        let count = bytes.iter().map(|byte| byte.count_ones()).sum();
+        Some(Self { bytes: bytes.to_vec(), pieces, count })
+    }
+
+    /// The bytes as they go over the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many pieces the torrent has.
+    pub fn pieces(&self) -> u32 {
+        self.pieces
+    }
+
+    /// How many of them are in the set.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether every piece is in the set.
+    pub fn is_full(&self) -> bool {
+        self.count == self.pieces
+    }
+
+    /// Whether no piece is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether this piece is in the set.
+    pub fn has(&self, piece: PieceIndex) -> bool {
+        self.bytes[piece.get() as usize / 8] & mask(piece) != 0
+    }
+
+    /// Puts a piece in; true when it was not there before.
+    pub fn insert(&mut self, piece: PieceIndex) -> bool {
+        let new = !self.has(piece);
+        self.bytes[piece.get() as usize / 8] |= mask(piece);
+        self.count += u32::from(new);
+        new
+    }
+
+    /// Takes a piece out; true when it was there.
+    pub fn remove(&mut self, piece: PieceIndex) -> bool {
+        let there = self.has(piece);
+        self.bytes[piece.get() as usize / 8] &= !mask(piece);
+        self.count -= u32::from(there);
+        there
+    }
+
+    /// The pieces in the set, in order.
+    pub fn iter(&self) -> impl Iterator<Item = PieceIndex> + '_ {
+        self.bytes.iter().enumerate().filter(|(_, byte)| **byte != 0).flat_map(|(at, byte)| {
+            (0..8_u32)
+                .filter(move |bit| byte & (0x80 >> bit) != 0)
+                .map(move |bit| PieceIndex::trusted(at as u32 * 8 + bit))
+        })
+    }
+
+    /// Whether `other` (of the same torrent) has a piece that this set lacks.
+    pub fn lacks_any_of(&self, other: &Self) -> bool {
+        self.bytes.iter().zip(&other.bytes).any(|(ours, theirs)| theirs & !ours != 0)
+    }
+}
+
+fn byte_len(pieces: u32) -> usize {
+    pieces.div_ceil(8) as usize
+}
+
+fn spare_bits(pieces: u32) -> u32 {
+    byte_len(pieces) as u32 * 8 - pieces
+}
+
+fn mask(piece: PieceIndex) -> u8 {
+    0x80 >> (piece.get() % 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(index: u32) -> PieceIndex {
+        PieceIndex::trusted(index)
+    }
+
+    #[test]
+    fn the_first_piece_is_the_highest_bit() {
+        let mut bits = Bitfield::empty(10);
+        assert!(bits.insert(piece(0)));
+        assert!(!bits.insert(piece(0)));
+        bits.insert(piece(9));
+        assert_eq!(bits.as_bytes(), [0x80, 0x40]);
+        assert_eq!(bits.iter().map(PieceIndex::get).collect::<Vec<_>>(), [0, 9]);
+        assert!(bits.remove(piece(0)));
+        assert_eq!(bits.count(), 1);
+    }
+
+    #[test]
+    fn full_leaves_spare_bits_zero() {
+        for pieces in 0..40 {
+            let full = Bitfield::full(pieces);
+            assert_eq!(Bitfield::from_bytes(full.as_bytes(), pieces), Some(full.clone()));
+            assert!(full.is_full());
+            assert_eq!(full.iter().count(), pieces as usize);
+        }
+    }
+
+    #[test]
+    fn wrong_length_and_spare_bits_are_refused() {
+        assert_eq!(Bitfield::from_bytes(&[0xff], 9), None);
+        assert_eq!(Bitfield::from_bytes(&[0xff, 0, 0], 9), None);
+        assert_eq!(Bitfield::from_bytes(&[0xff, 0x40], 9), None);
+        assert!(Bitfield::from_bytes(&[0xff, 0x80], 9).unwrap().is_full());
+    }
+
+    #[test]
+    fn lacking_is_seen_from_our_side() {
+        let mut ours = Bitfield::full(9);
+        let theirs = Bitfield::full(9);
+        assert!(!ours.lacks_any_of(&theirs));
+        ours.remove(piece(8));
+        assert!(ours.lacks_any_of(&theirs));
+        assert!(!theirs.lacks_any_of(&ours));
+    }
+}

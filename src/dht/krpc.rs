@@ -1,0 +1,1 @@
+//! The packets of the DHT (BEP 5): queries, answers, errors.

@@ -1,0 +1,1 @@
+//! Walking towards an id, several queries in flight.

@@ -1,0 +1,1 @@
+//! The peers others announced to us, with limits and expiry.

@@ -1,0 +1,1 @@
+//! The nodes we know, bucket by bucket.

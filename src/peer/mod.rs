@@ -1,0 +1,1 @@
+//! One thread per peer; here are the letters it exchanges with the owner of its torrent.

@@ -1,0 +1,1 @@
+//! Speeds as moving averages, limits as buckets.

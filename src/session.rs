@@ -1,0 +1,1 @@
+//! Many torrents in one process: shared listener, DHT, limits.

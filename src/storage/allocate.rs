@@ -1,0 +1,1 @@
+//! Blocks reserved before anything is mapped.

@@ -1,0 +1,1 @@
+//! Hashing what is on disk, on all cores.

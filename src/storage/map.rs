@@ -1,0 +1,1 @@
+//! The memory map the owner writes through.

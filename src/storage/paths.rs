@@ -1,0 +1,1 @@
+//! Where things go, and what is in the way.

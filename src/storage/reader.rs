@@ -1,0 +1,1 @@
+//! Verified bytes, read for those who want them.

@@ -1,0 +1,1 @@
+//! Saved progress that never claims a byte that isn't there.

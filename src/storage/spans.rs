@@ -1,0 +1,1 @@
+//! Which bytes of which files make up a range.

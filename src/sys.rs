@@ -1,0 +1,1 @@
+//! What std lacks: reserve blocks, signals, SIGBUS, terminal width, sendfile.

@@ -1,0 +1,1 @@
+//! The owner of one torrent: its loop, a handler per letter.

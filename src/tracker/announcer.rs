@@ -1,0 +1,1 @@
+//! One thread a tracker, each with its deadline, until let go of.

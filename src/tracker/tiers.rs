@@ -1,0 +1,1 @@
+//! In which order trackers are asked (BEP 12).

@@ -1,0 +1,1 @@
+//! The packets of the UDP tracker protocol (BEP 15, 41).

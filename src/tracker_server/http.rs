@@ -1,0 +1,1 @@
+//! Announce, scrape and stats over HTTP.

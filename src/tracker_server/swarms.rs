@@ -1,0 +1,1 @@
+//! Who is in which swarm, in compact records, with limits and expiry.

@@ -1,0 +1,1 @@
+//! A peer that speaks HTTP (BEP 19): same jobs, same letters.

@@ -1,0 +1,1 @@
+//! The extension protocol's own handshake (BEP 10).

@@ -1,0 +1,1 @@
+//! Cutting a stream into messages, resumable at every byte.

@@ -1,0 +1,1 @@
+//! The first 68 bytes of a connection (BEP 3).

@@ -1,0 +1,1 @@
+//! Addresses from peers (BEP 11).
