@@ -1,1 +1,0 @@
-//! What std lacks: reserve blocks, signals, SIGBUS, terminal width, sendfile.
