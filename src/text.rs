@@ -1,0 +1,101 @@
+//! A stranger's words, made safe for screens and file systems: names, comments, warnings, failure reasons.
+//!
+//! The rule, the same everywhere, so that the result can be foretold: bytes that aren't UTF-8 become `%` and two
+//! hexadecimal digits each; what could move a cursor, break a line or turn the reading direction becomes a space
+//! in prose and `_` in a file name, as do `/` and `\` there; what is too long is cut.
+
+/// The longest file name Linux takes, in bytes.
+pub const MAX_FILE_NAME_BYTES: usize = 255;
+
+/// The longest extension that is kept when a file name is cut, in bytes, with its dot.
+const MAX_EXTENSION_BYTES: usize = 16;
+
+/// Words for a person to read: one line, at most `limit` bytes.
+pub fn prose(bytes: &[u8], limit: usize) -> String {
+    // What lies behind the limit costs nothing; three more bytes, so that the cut splits no letter.
+    let mut text =
+        clean(
+            &bytes[..bytes.len().min(limit.saturating_add(3))],
+            |letter| if moves(letter) { ' ' } else { letter },
+        );
+    text.truncate(boundary(&text, limit));
+    text
+}
+
+/// A name for a file or folder: one component, at most `limit` bytes, cut in front of its extension. The rest is
+/// the caller's to judge: it can be empty, `.` or `..`.
+pub fn file_name(bytes: &[u8], limit: usize) -> String {
+    let name = clean(bytes, |letter| match letter {
+        '/' | '\\' => '_',
+        letter if moves(letter) => '_',
+        letter => letter,
+    });
+    if name.len() <= limit {
+        return name;
+    }
+    let extension = match name.rfind('.') {
+        Some(dot) if name.len() - dot <= MAX_EXTENSION_BYTES => &name[dot..],
+        _ => "",
+    };
+    let stem = boundary(&name, limit.saturating_sub(extension.len()));
+    format!("{}{extension}", &name[..stem])
+}
+
+fn clean(bytes: &[u8], letter: impl Fn(char) -> char) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.extend(chunk.valid().chars().map(&letter));
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+    }
+    text
+}
+
+/// Control characters (C0, DEL, C1), line and paragraph separators, and the marks that turn the reading direction.
+fn moves(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The last place at or before `limit` where the text can be cut.
+fn boundary(text: &str, limit: usize) -> usize {
+    (0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).expect("0 is always a boundary")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn honest_names_stay_as_they_are() {
+        for name in ["a.txt", "Grüße 世界 🦀.mkv", " spaces ", "-rf", "~", "..hidden", "a%20b", "x.part"]
+        {
+            assert_eq!(file_name(name.as_bytes(), 255), name);
+            assert_eq!(prose(name.as_bytes(), 255), name);
+        }
+    }
+
+    #[test]
+    fn nothing_moves_the_cursor_or_leaves_the_folder() {
+        for (bytes, name) in [
+            (&b"/etc/passwd"[..], "_etc_passwd"),
+            (b"a\\b", "a_b"),
+            (b"a\0b\nc\x1b[2Jd\x7f", "a_b_c_[2Jd_"),
+            ("\u{85}\u{9b}31m".as_bytes(), "__31m"),
+            ("exe\u{202e}gpj.\u{2028}\u{2066}".as_bytes(), "exe_gpj.__"),
+            (b"caf\xe9 \xff\xfe", "caf%E9 %FF%FE"),
+        ] {
+            assert_eq!(file_name(bytes, 255), name);
+        }
+        assert_eq!(prose(b"no\r\nsuch/torrent\t\x1b[31m", 255), "no  such/torrent  [31m");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_letters_and_keeps_its_extension() {
+        let name = file_name(format!("{}.mkv", "世".repeat(200)).as_bytes(), 255);
+        assert_eq!(name, format!("{}.mkv", "世".repeat(83)));
+        let name = file_name(format!("a.{}", "b".repeat(300)).as_bytes(), 255);
+        assert_eq!(name, format!("a.{}", "b".repeat(253)));
+        assert_eq!(prose("é".repeat(200).as_bytes(), 25), "é".repeat(12));
+        assert_eq!(prose(&[0xff; 200], 8), "%FF%FF%F");
+    }
+}
