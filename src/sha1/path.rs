@@ -1,0 +1,92 @@
+//! Which instructions hash: chosen once, by what the processor has.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+/// A way to compute SHA-1. All give the same results.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Path {
+    /// The portable one, and the judge of the others: `sha1_smol`, one stream at a time.
+    Smol,
+    /// x86-64's SHA instructions, two streams at a time.
+    Ni,
+    /// AVX2: eight streams at a time.
+    Avx2,
+    /// AVX-512: sixteen streams at a time.
+    Avx512,
+    /// aarch64's SHA-1 instructions, two streams at a time.
+    Arm,
+}
+
+impl Path {
+    /// Every path, on whatever processor.
+    pub const ALL: [Self; 5] = [Self::Smol, Self::Ni, Self::Avx2, Self::Avx512, Self::Arm];
+
+    /// The path in use: the best this processor has, or the one that the environment variable `RILL_SHA1`
+    /// names (`smol`, `ni`, `avx2`, `avx512`, `arm`) if the processor has it. Decided at the first call.
+    pub fn active() -> Self {
+        static ACTIVE: OnceLock<Path> = OnceLock::new();
+        *ACTIVE.get_or_init(|| {
+            let asked = std::env::var("RILL_SHA1").ok().and_then(|name| Self::named(&name));
+            asked.filter(|path| path.is_available()).unwrap_or_else(Self::best)
+        })
+    }
+
+    /// The path of this name; `None` if there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|path| path.name() == name)
+    }
+
+    /// The paths that this processor can take.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|path| path.is_available())
+    }
+
+    /// Its name in `RILL_SHA1` and in listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smol => "smol",
+            Self::Ni => "ni",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Arm => "arm",
+        }
+    }
+
+    /// Whether this processor can take it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Smol => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Ni => {
+                is_x86_feature_detected!("sha")
+                    && is_x86_feature_detected!("ssse3")
+                    && is_x86_feature_detected!("sse4.1")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Arm => std::arch::is_aarch64_feature_detected!("sha2"),
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+
+    /// Itself where the processor can take it, else the active one.
+    pub(super) fn or_active(self) -> Self {
+        if self.is_available() { self } else { Self::active() }
+    }
+
+    fn best() -> Self {
+        let by_speed = [Self::Avx512, Self::Avx2, Self::Ni, Self::Arm];
+        by_speed.into_iter().find(|path| path.is_available()).unwrap_or(Self::Smol)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
