@@ -1,11 +1,19 @@
 //! What std lacks, as safe functions: waiting on a socket and a doorbell at once, signals, reserved blocks,
 //! advice about pages. Everything here that needs libc is for Linux.
 
+pub mod bus; //      SIGBUS ends in a sentence
 pub mod doorbell; // waiting on a socket and for a letter at once
+pub mod file; //     reserved blocks, links, renames, write-back, the page cache
+pub mod limits; //   open files, memory, terminal width
 pub mod net; //      buffers, sendfile, several blocks in one segment
+pub mod signals; //  being asked to stop
 
+pub use bus::catch_bus_errors;
 pub use doorbell::{Doorbell, Ready, wait};
+pub use file::{disk_free, is_full, rename_noreplace, reserve};
+pub use limits::{memory_limit, raise_open_files, terminal_width};
 pub use net::{send_some, sendfile, set_receive_buffer, set_send_buffer};
+pub use signals::{Signal, Signals};
 
 /// What a system call that answers with -1 had to say.
 fn checked(result: impl Into<i64>) -> std::io::Result<i64> {
