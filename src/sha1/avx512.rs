@@ -16,9 +16,9 @@ pub(super) unsafe fn compress(states: &mut States<16>, streams: &[&[u8]; 16], bl
 }
 
 /// Truth tables for `vpternlogd`: bit `4b + 2c + d` says what the three bits b, c, d give.
-const PARITY: i32 = 0b1001_0110;
-const CHOOSE: i32 = 0b1100_1010;
-const MAJORITY: i32 = 0b1110_1000;
+pub(super) const PARITY: i32 = 0b1001_0110;
+pub(super) const CHOOSE: i32 = 0b1100_1010;
+pub(super) const MAJORITY: i32 = 0b1110_1000;
 
 // SAFETY of every block: the trait's contract says that the processor has the instructions, and how many
 // bytes behind a pointer may be touched.

@@ -14,9 +14,15 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod avx512vl;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "x86_64")]
 mod shani;
 #[cfg(test)]
 mod tests;
+
+use std::fmt;
 
 pub use path::Path;
 use schedule::Waiting;
@@ -51,6 +57,7 @@ pub fn digest_many_on(path: Path, parts: &[&[u8]]) -> Vec<[u8; 20]> {
 }
 
 /// Bytes for one running hash; [`advance`] takes many of them.
+#[derive(Debug)]
 pub struct Feed<'a> {
     /// The hash to feed.
     pub running: &'a mut Running,
@@ -97,6 +104,15 @@ struct Open {
     /// Bytes fed so far; those behind the last whole block wait in `partial`.
     length: u64,
     partial: [u8; BLOCK],
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let so_far = self.clone().finish();
+        f.write_str("Running(")?;
+        so_far.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(")")
+    }
 }
 
 impl Default for Running {

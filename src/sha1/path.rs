@@ -12,18 +12,20 @@ pub enum Path {
     Ni,
     /// AVX2: eight streams at a time.
     Avx2,
-    /// AVX-512: sixteen streams at a time.
+    /// AVX-512: sixteen streams at a time, or eight.
     Avx512,
+    /// aarch64's NEON: four streams at a time.
+    Neon,
     /// aarch64's SHA-1 instructions, two streams at a time.
     Arm,
 }
 
 impl Path {
     /// Every path, on whatever processor.
-    pub const ALL: [Self; 5] = [Self::Smol, Self::Ni, Self::Avx2, Self::Avx512, Self::Arm];
+    pub const ALL: [Self; 6] = [Self::Smol, Self::Ni, Self::Avx2, Self::Avx512, Self::Neon, Self::Arm];
 
     /// The path in use: the best this processor has, or the one that the environment variable `RILL_SHA1`
-    /// names (`smol`, `ni`, `avx2`, `avx512`, `arm`) if the processor has it. Decided at the first call.
+    /// names (`smol`, `ni`, `avx2`, `avx512`, `neon`, `arm`) if the processor has it. Decided at the first call.
     pub fn active() -> Self {
         static ACTIVE: OnceLock<Path> = OnceLock::new();
         *ACTIVE.get_or_init(|| {
@@ -49,6 +51,7 @@ impl Path {
             Self::Ni => "ni",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Neon => "neon",
             Self::Arm => "arm",
         }
     }
@@ -66,7 +69,14 @@ impl Path {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2"),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx2")
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "aarch64")]
             Self::Arm => std::arch::is_aarch64_feature_detected!("sha2"),
             #[allow(unreachable_patterns)]
@@ -80,7 +90,7 @@ impl Path {
     }
 
     fn best() -> Self {
-        let by_speed = [Self::Avx512, Self::Avx2, Self::Ni, Self::Arm];
+        let by_speed = [Self::Avx512, Self::Avx2, Self::Ni, Self::Arm, Self::Neon];
         by_speed.into_iter().find(|path| path.is_available()).unwrap_or(Self::Smol)
     }
 }
