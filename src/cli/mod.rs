@@ -1,8 +1,84 @@
 //! The face: parses the command line, prints, and turns what happened into an exit code.
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-/// Runs the program with the process's own arguments.
+// The line as it was typed, and what it means.
+pub mod args; //     the command line, word by word
+pub mod help; //     what --help prints
+pub mod options; //  every command and option, described once
+pub mod settings; // what was typed, checked and grouped
+pub mod units; //    sizes, rates and times
+
+// What is said, and how it ends.
+pub mod exit; //   every exit code, and which error becomes which
+pub mod json; //   JSON as it is written
+pub mod screen; // where words leave the program
+
+// A file per command.
+pub mod check;
+pub mod create;
+pub mod get;
+pub mod peers;
+pub mod run;
+pub mod seed;
+pub mod share;
+pub mod show;
+pub mod tracker;
+
+use args::{Asked, Flags};
+use exit::{Code, Failure};
+use options::Command;
+
+/// Runs the program with the process's own arguments and environment.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    if words.is_empty() {
+        screen::say_raw(&help::text(None));
+        return Code::Usage.number().into();
+    }
+    let code = match args::parse(words, |name| std::env::var_os(name)) {
+        Ok(Asked::Help(command)) => code_of(screen::print_raw(help::text(command).as_bytes())),
+        Ok(Asked::Version) => code_of(screen::print_raw(help::version().as_bytes())),
+        Ok(Asked::Do(flags)) => run(&flags),
+        Err(failure) => {
+            screen::say(&format!("rill: {failure}"));
+            failure.code
+        }
+    };
+    code.number().into()
+}
+
+fn run(flags: &Flags) -> Code {
+    let output = settings::output(flags);
+    let done = match flags.command {
+        Command::Get => get::run(flags, output),
+        Command::Seed => seed::run(flags, output),
+        Command::Share => share::run(flags, output),
+        Command::Run => run::run(flags, output),
+        Command::Show => show::run(flags, output),
+        Command::Peers => peers::run(flags, output),
+        Command::Check => check::run(flags, output),
+        Command::Create => create::run(flags, output),
+        Command::Tracker => tracker::run(flags, output),
+    };
+    done.unwrap_or_else(|failure| {
+        output.fail(&failure, unix_time_s());
+        failure.code
+    })
+}
+
+fn code_of(printed: Result<(), Failure>) -> Code {
+    match printed {
+        Ok(()) => Code::Done,
+        Err(failure) => {
+            screen::say(&format!("rill: {failure}"));
+            failure.code
+        }
+    }
+}
+
+/// Unix time with its fraction, in seconds; 0 where the clock stands before 1970.
+pub fn unix_time_s() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

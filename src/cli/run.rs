@@ -1,0 +1,13 @@
+//! `rill run`: many torrents in one long-running process.
+
+use super::args::Flags;
+use super::exit::{Code, Failure};
+use super::screen::Output;
+
+/// Runs the command with these flags.
+///
+/// # Errors
+/// Why it couldn't be done, with the code to exit with.
+pub fn run(flags: &Flags, _output: Output) -> Result<Code, Failure> {
+    Err(Failure::new(Code::Other, format!("`rill {}` isn't built yet", flags.command.row().name)))
+}

@@ -1,0 +1,459 @@
+//! What was typed, checked and grouped by what it is about. Whoever holds one of these need not check again.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::Flags;
+use super::exit::Failure;
+use super::options::{Command, Opt};
+use super::screen::Output;
+use super::units;
+
+/// Connections a torrent holds at most, if nothing else is said.
+pub const MAX_PEERS: usize = 50;
+
+/// Buffers for pieces in flight, in bytes, if nothing else is said.
+pub const MEMORY_BYTES: u64 = 32 << 20;
+
+/// Where files go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The folder everything is written below.
+    pub dir: PathBuf,
+    /// Another name for what is written.
+    pub out: Option<String>,
+    /// Whether what is in the way is replaced.
+    pub overwrite: bool,
+}
+
+/// How much of everything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections at most.
+    pub max_peers: usize,
+    /// Buffers for pieces in flight, in bytes.
+    pub memory_bytes: u64,
+    /// Bytes a second to receive at most.
+    pub down_bytes_per_s: Option<u64>,
+    /// Bytes a second to send at most.
+    pub up_bytes_per_s: Option<u64>,
+    /// Peers served at once; `None` for as many as keep the line full.
+    pub upload_slots: Option<usize>,
+}
+
+/// Which port to listen on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    /// The first free one of the range every client uses.
+    FirstFree,
+    /// This one; 0 for any.
+    Exactly(u16),
+}
+
+/// Which addresses to speak to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// IPv4 and IPv6.
+    Both,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+/// Which connections are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Encryption {
+    /// We try plain first, then encrypted, and accept both.
+    PlainFirst,
+    /// We try encrypted first, then plain, and accept both.
+    Prefer,
+    /// Encrypted only, both ways.
+    Require,
+    /// Plain only, both ways.
+    Off,
+}
+
+/// How we stand in the net.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Net {
+    /// Where we listen.
+    pub port: Port,
+    /// Our addresses; every one when empty.
+    pub bind: Vec<IpAddr>,
+    /// Which addresses we speak to.
+    pub family: Family,
+    /// Which connections are encrypted.
+    pub encryption: Encryption,
+}
+
+/// A name or address with a port, not yet looked up.
+pub type HostPort = (String, u16);
+
+/// Where peers are looked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Discovery {
+    /// Trackers besides the torrent's own.
+    pub trackers: Vec<String>,
+    /// Peers named by hand.
+    pub peers: Vec<HostPort>,
+    /// Whether trackers are asked at all.
+    pub use_trackers: bool,
+    /// Whether the DHT is used.
+    pub dht: bool,
+    /// Where to enter the DHT; the well-known routers when empty.
+    pub dht_bootstrap: Vec<HostPort>,
+    /// Whether addresses are exchanged with peers.
+    pub pex: bool,
+    /// Whether the local network is asked.
+    pub lsd: bool,
+    /// Whether web servers are downloaded from.
+    pub web_seeds: bool,
+}
+
+/// When to give up; `None` is never.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Patience {
+    /// For the whole download.
+    pub max_time: Option<Duration>,
+    /// Without a verified piece, or without metadata.
+    pub stall: Option<Duration>,
+    /// For a magnet link's metadata.
+    pub metadata: Option<Duration>,
+}
+
+/// How long to share.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Seeding {
+    /// Until this many times the size is uploaded.
+    pub ratio: Option<f64>,
+    /// This long.
+    pub time: Option<Duration>,
+    /// Whether each peer is shown pieces nobody has yet (BEP 16).
+    pub super_seed: bool,
+}
+
+/// What of a torrent is fetched, and in which order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Choice {
+    /// The `--select` list as it was typed; everything when there is none.
+    pub select: Option<String>,
+    /// Pieces in order.
+    pub sequential: bool,
+}
+
+/// Everything about a command that moves data or looks for peers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// How much is said.
+    pub output: Output,
+    /// Where files go.
+    pub place: Place,
+    /// What is fetched.
+    pub choice: Choice,
+    /// How much of everything.
+    pub limits: Limits,
+    /// How we stand in the net.
+    pub net: Net,
+    /// Where peers are looked for.
+    pub discovery: Discovery,
+    /// When to give up.
+    pub patience: Patience,
+    /// How long to share.
+    pub seeding: Seeding,
+    /// Where a magnet link's `.torrent` is kept.
+    pub save_torrent: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The settings these flags mean.
+    ///
+    /// # Errors
+    /// The first value that makes no sense, with the name of its option.
+    pub fn of(flags: &Flags) -> Result<Self, Failure> {
+        Ok(Self {
+            output: output(flags),
+            place: Place::of(flags)?,
+            choice: Choice { select: flags.text(Opt::Select)?, sequential: flags.has(Opt::Sequential) },
+            limits: Limits::of(flags)?,
+            net: Net::of(flags)?,
+            discovery: Discovery::of(flags)?,
+            patience: Patience::of(flags)?,
+            seeding: Seeding::of(flags)?,
+            save_torrent: flags.path(Opt::SaveTorrent),
+        })
+    }
+}
+
+/// How much these flags want said.
+pub fn output(flags: &Flags) -> Output {
+    Output { json: flags.has(Opt::Json), quiet: flags.has(Opt::Quiet), verbose: flags.has(Opt::Verbose) }
+}
+
+impl Place {
+    /// Where these flags want files.
+    ///
+    /// # Errors
+    /// When `--out` is no name for a single file or folder.
+    pub fn of(flags: &Flags) -> Result<Self, Failure> {
+        Ok(Self {
+            dir: flags.path(Opt::Dir).unwrap_or_else(|| PathBuf::from(".")),
+            out: flags.read(Opt::Out, file_name)?,
+            overwrite: flags.has(Opt::Overwrite),
+        })
+    }
+}
+
+impl Limits {
+    fn of(flags: &Flags) -> Result<Self, Failure> {
+        Ok(Self {
+            max_peers: flags.read(Opt::MaxPeers, at_least_one)?.unwrap_or(MAX_PEERS),
+            memory_bytes: flags.read(Opt::Memory, units::size)?.unwrap_or(MEMORY_BYTES),
+            down_bytes_per_s: flags.read(Opt::Down, units::rate)?.flatten(),
+            up_bytes_per_s: flags.read(Opt::Up, units::rate)?.flatten(),
+            upload_slots: flags.read(Opt::UploadSlots, at_least_one)?,
+        })
+    }
+}
+
+impl Net {
+    /// How these flags want us to stand in the net.
+    ///
+    /// # Errors
+    /// A port, address or mode that makes no sense, or some that contradict each other.
+    pub fn of(flags: &Flags) -> Result<Self, Failure> {
+        let family = match (flags.has(Opt::Ipv4), flags.has(Opt::Ipv6)) {
+            (true, true) => return Err(Failure::usage("--ipv4 and --ipv6 each mean: only this one")),
+            (true, false) => Family::V4,
+            (false, true) => Family::V6,
+            (false, false) => Family::Both,
+        };
+        let bind = flags.read_all(Opt::Bind, address)?;
+        refuse_useless_addresses(&bind, family, flags.command)?;
+        Ok(Self {
+            port: flags.read(Opt::Port, port)?.map_or(Port::FirstFree, Port::Exactly),
+            bind,
+            family,
+            encryption: flags.read(Opt::Encryption, encryption)?.unwrap_or(Encryption::PlainFirst),
+        })
+    }
+}
+
+/// A peer's socket has one local address in each family; a tracker may listen on any number.
+fn refuse_useless_addresses(bind: &[IpAddr], family: Family, command: Command) -> Result<(), Failure> {
+    let in_family = |v4: bool| bind.iter().filter(move |address| address.is_ipv4() == v4);
+    if command != Command::Tracker && (in_family(true).count() > 1 || in_family(false).count() > 1) {
+        return Err(Failure::usage("--bind takes one address of IPv4 and one of IPv6 at most"));
+    }
+    let lost = match family {
+        Family::Both => None,
+        Family::V4 => in_family(false).next(),
+        Family::V6 => in_family(true).next(),
+    };
+    match lost {
+        Some(address) => Err(Failure::usage(format!("--bind {address} contradicts --ipv4 or --ipv6"))),
+        None => Ok(()),
+    }
+}
+
+impl Discovery {
+    fn of(flags: &Flags) -> Result<Self, Failure> {
+        Ok(Self {
+            trackers: match flags.command {
+                // Its trackers are tiers of several URLs; it reads them itself.
+                Command::Create => Vec::new(),
+                _ => flags.read_all(Opt::Tracker, tracker_url)?,
+            },
+            peers: flags.read_all(Opt::Peer, host_port)?,
+            use_trackers: !flags.has(Opt::NoTrackers),
+            dht: !flags.has(Opt::NoDht),
+            dht_bootstrap: flags.read_all(Opt::DhtBootstrap, host_port)?,
+            pex: !flags.has(Opt::NoPex),
+            lsd: !flags.has(Opt::NoLsd),
+            web_seeds: !flags.has(Opt::NoWebseeds),
+        })
+    }
+}
+
+impl Patience {
+    fn of(flags: &Flags) -> Result<Self, Failure> {
+        let read = |option| -> Result<Option<Duration>, Failure> {
+            Ok(flags.read(option, units::time)?.filter(|time| !time.is_zero()))
+        };
+        Ok(Self {
+            max_time: read(Opt::MaxTime)?,
+            stall: read(Opt::StallTimeout)?,
+            metadata: read(Opt::MetadataTimeout)?,
+        })
+    }
+}
+
+impl Seeding {
+    fn of(flags: &Flags) -> Result<Self, Failure> {
+        Ok(Self {
+            ratio: flags.read(Opt::SeedRatio, ratio)?,
+            time: flags.read(Opt::SeedTime, units::time)?,
+            super_seed: flags.has(Opt::SuperSeed),
+        })
+    }
+}
+
+/// A name that stays in the folder it is put in.
+fn file_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text == "." || text == ".." || text.contains(['/', '\0']) {
+        return Err(format!("`{text}` is no name for a file; the folder is given by --dir"));
+    }
+    Ok(text.to_owned())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse::<u16>() {
+        Ok(number) if number > 0 => Ok(usize::from(number)),
+        _ => Err(format!("`{text}` must be a number from 1 to {}", u16::MAX)),
+    }
+}
+
+/// A port number.
+///
+/// # Errors
+/// A sentence, when it is none.
+pub fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("`{text}` is no port; ports are numbers from 0 to {}", u16::MAX))
+}
+
+/// An address of ours; brackets around IPv6 are taken off.
+fn address(text: &str) -> Result<IpAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| format!("`{text}` is no IP address"))
+}
+
+fn encryption(text: &str) -> Result<Encryption, String> {
+    match text {
+        "prefer" => Ok(Encryption::Prefer),
+        "require" => Ok(Encryption::Require),
+        "off" => Ok(Encryption::Off),
+        _ => Err(format!("`{text}` is neither prefer, require nor off")),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ratio) if ratio.is_finite() && ratio >= 0.0 => Ok(ratio),
+        _ => Err(format!("`{text}` is no ratio; ratios look like 1 or 1.5")),
+    }
+}
+
+/// `host:6881`, `127.0.0.1:6881`, `[::1]:6881`.
+///
+/// # Errors
+/// A sentence, when the host or the port is missing, or the port is 0, which nobody can be reached at.
+pub fn host_port(text: &str) -> Result<HostPort, String> {
+    let bad = || format!("`{text}` is no HOST:PORT; write host:6881 or [::1]:6881");
+    let (host, digits) = text.rsplit_once(':').ok_or_else(bad)?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if bare.is_none() && host.contains(':') || host.contains(char::is_whitespace) {
+        return Err(bad());
+    }
+    match port(digits)? {
+        0 => Err(format!("`{text}` names port 0, where nobody can be reached")),
+        _ if bare.unwrap_or(host).is_empty() => Err(bad()),
+        port => Ok((bare.unwrap_or(host).to_owned(), port)),
+    }
+}
+
+/// A tracker's URL, of a kind we can ask.
+///
+/// # Errors
+/// A sentence, when its scheme is another, or there is no host.
+pub fn tracker_url(text: &str) -> Result<String, String> {
+    let rest = ["http://", "https://", "udp://"]
+        .iter()
+        .find_map(|scheme| {
+            text.get(..scheme.len())
+                .filter(|head| head.eq_ignore_ascii_case(scheme))
+                .map(|_| &text[scheme.len()..])
+        })
+        .ok_or_else(|| format!("`{text}` is no tracker; trackers begin with http://, https:// or udp://"))?;
+    if rest.is_empty() || rest.starts_with(['/', ':']) {
+        return Err(format!("`{text}` names no host"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::super::args::{Asked, parse};
+    use super::*;
+
+    fn settings(line: &str) -> Result<Settings, Failure> {
+        match parse(line.split_whitespace().map(OsString::from).collect(), |_| None)? {
+            Asked::Do(flags) => Settings::of(&flags),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(line: &str) -> String {
+        settings(line).unwrap_err().message
+    }
+
+    #[test]
+    fn what_isn_t_said_is_the_contract_s_default() {
+        let settings = settings("X").unwrap();
+        assert_eq!(settings.place, Place { dir: ".".into(), out: None, overwrite: false });
+        assert_eq!(settings.limits.max_peers, 50);
+        assert_eq!(settings.limits.memory_bytes, 32 << 20);
+        assert_eq!(settings.net.port, Port::FirstFree);
+        assert_eq!(settings.net.encryption, Encryption::PlainFirst);
+        assert!(settings.discovery.dht && settings.discovery.pex && settings.discovery.use_trackers);
+        assert_eq!(settings.patience, Patience::default());
+        assert_eq!(settings.seeding, Seeding::default());
+    }
+
+    #[test]
+    fn what_is_said_is_what_holds() {
+        let settings = settings(
+            "X -d there -p 0 --bind 127.0.0.1 --bind ::1 --peer [::1]:5 --peer a.b:6 --no-dht --down 5M \
+             --up 0 --stall-timeout 2m --max-time 0 --seed-ratio 1.5 --encryption require --max-peers 3",
+        )
+        .unwrap();
+        assert_eq!(settings.net.port, Port::Exactly(0));
+        assert_eq!(settings.net.bind.len(), 2);
+        assert_eq!(settings.discovery.peers, [("::1".to_owned(), 5), ("a.b".to_owned(), 6)]);
+        assert!(!settings.discovery.dht);
+        assert_eq!(settings.limits.down_bytes_per_s, Some(5 << 20));
+        assert_eq!(settings.limits.up_bytes_per_s, None);
+        assert_eq!(settings.patience.stall, Some(Duration::from_secs(120)));
+        assert_eq!(settings.patience.max_time, None);
+        assert_eq!(settings.seeding.ratio, Some(1.5));
+        assert_eq!(settings.net.encryption, Encryption::Require);
+        assert_eq!(settings.limits.max_peers, 3);
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        for (line, words) in [
+            ("X -p 70000", "-p: `70000` is no port"),
+            ("X --max-peers 0", "--max-peers: `0` must be"),
+            ("X --memory -1", "--memory: `-1` is no size"),
+            ("X --bind host", "--bind: `host` is no IP address"),
+            ("X --bind 127.0.0.1 --bind 127.0.0.2", "one address of IPv4"),
+            ("X -4 --bind ::1", "contradicts"),
+            ("X -46", "only this one"),
+            ("X --peer ::1:5", "`::1:5` is no HOST:PORT"),
+            ("X --peer a", "no HOST:PORT"),
+            ("X --peer a:0", "port 0"),
+            ("X --tracker ftp://x", "no tracker"),
+            ("X --tracker http:///announce", "names no host"),
+            ("X --seed-ratio -1", "no ratio"),
+            ("X --seed-ratio NaN", "no ratio"),
+            ("X --encryption maybe", "neither prefer"),
+            ("X --out a/b", "--dir"),
+            ("X --max-time soon", "no time"),
+        ] {
+            assert!(refusal(line).contains(words), "{line}: {}", refusal(line));
+        }
+    }
+}
