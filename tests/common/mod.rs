@@ -1,0 +1,71 @@
+//! The rig: torrents, peers with characters, trackers that lie, and a runner for the real program. It is written
+//! with plain `std::net` and knows nothing of rill's own wire code, so that it can judge it.
+#![allow(dead_code, unused_imports)] // each test program uses a part of it
+
+pub mod character;
+pub mod folder;
+pub mod json;
+pub mod link;
+pub mod run;
+pub mod seeder;
+pub mod torrent;
+pub mod tracker;
+
+pub use character::Character;
+pub use folder::Folder;
+pub use run::{Ended, Rill, Running};
+pub use seeder::Seeder;
+pub use torrent::Torrent;
+pub use tracker::{Answer, Tracker};
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test calls it hung; far more than it needs on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A loopback address no other peer of this test program has: peers are told apart, and banned, by address.
+pub fn fresh_address() -> IpAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let [_, high, middle, low] = number.to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(127, 1 + high, middle, low))
+}
+
+/// Waits until the condition holds; panics with the sentence when it doesn't within [`PATIENCE`].
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Bytes that look random and are the same every time for the same seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut chance = Chance(seed);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        bytes.extend(chance.roll().to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// A small generator for tests (SplitMix64).
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.roll() % bound
+    }
+}
