@@ -1,9 +1,12 @@
 //! What a tracker is asked and what it answers, whatever carries it (BEP 3, 7, 15, 23, 24, 31).
 
+use std::collections::HashSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::bencode::{Value, decode};
+use crate::compact;
 use crate::id::{InfoHash, PeerId};
 
 /// The most addresses taken from one answer. We ask for [`NUM_WANT`]; the rest is for trackers that ignore
@@ -12,6 +15,12 @@ pub const MAX_PEERS: usize = 1000;
 
 /// How many addresses we ask for: enough to fill fifty connections when many of them are dead.
 pub const NUM_WANT: u32 = 100;
+
+/// The least bytes an answer in bencode has: fewer are not worth a word about their syntax.
+const MIN_ANSWER_BYTES: usize = 11; // d5:peers0:e
+
+/// The longest tracker id that is repeated to its tracker, in bytes: it goes into every URL.
+const MAX_TRACKER_ID: usize = 256;
 
 /// The longest text of a tracker's that is shown, in characters: a sentence or two.
 const MAX_TEXT: usize = 300;
@@ -122,17 +131,116 @@ pub struct Answer {
     pub external_ip: Option<IpAddr>,
 }
 
+impl Answer {
+    /// Reads the body of an HTTP answer (BEP 3, 7, 23, 24, 31). Trackers of the wild are met half-way: one list
+    /// of addresses that can't be read, or a text where a number should be, doesn't spoil the rest.
+    ///
+    /// # Errors
+    /// [`Problem::Refused`] for a failure reason, and [`Problem::TooShort`] or [`Problem::Nonsense`] for what
+    /// is no bencoded dictionary.
+    pub fn from_bencode(body: &[u8]) -> Result<Self, Problem> {
+        let answer = dictionary(body)?;
+        let mut peers = PeerList::default();
+        if let Some(list) = answer.get("peers") {
+            peers.extend(compact::read_v4(list.as_bytes().unwrap_or_default()));
+            peers.extend(list.items().filter_map(peer_in_dictionary));
+        }
+        let list = answer.get("peers6").and_then(Value::as_bytes).unwrap_or_default();
+        peers.extend(compact::read_v6(list));
+        let number = |key: &str| answer.get(key).and_then(|value| value.as_int::<u64>());
+        Ok(Self {
+            peers: peers.0,
+            interval_s: number("interval").unwrap_or(0),
+            min_interval_s: number("min interval"),
+            seeds: number("complete"),
+            leeches: number("incomplete"),
+            warning: answer.get("warning message").and_then(Value::as_bytes).map(printable),
+            tracker_id: answer
+                .get("tracker id")
+                .and_then(Value::as_bytes)
+                .filter(|id| id.len() <= MAX_TRACKER_ID)
+                .map(<[u8]>::to_vec),
+            external_ip: answer.get("external ip").and_then(Value::as_bytes).and_then(ip_of_bytes),
+        })
+    }
+}
+
+/// Addresses worth knowing, each once, at most [`MAX_PEERS`].
+#[derive(Default)]
+pub(super) struct PeerList(pub(super) Vec<SocketAddr>, HashSet<SocketAddr>);
+
+impl Extend<SocketAddr> for PeerList {
+    fn extend<T: IntoIterator<Item = SocketAddr>>(&mut self, addresses: T) {
+        for address in addresses.into_iter().filter(|address| compact::is_dialable(*address)) {
+            if self.0.len() < MAX_PEERS && self.1.insert(address) {
+                self.0.push(address);
+            }
+        }
+    }
+}
+
+/// The dictionary that every HTTP answer is, if it isn't a refusal.
+fn dictionary(body: &[u8]) -> Result<Value<'_>, Problem> {
+    // Scripts like to end their output with an empty line.
+    let body = body.trim_ascii_end();
+    let answer = match decode(body) {
+        Ok(answer) if answer.as_dict().is_some() => answer,
+        Ok(_) => return Err(Problem::Nonsense("it is no dictionary".into())),
+        Err(_) if body.len() < MIN_ANSWER_BYTES => {
+            return Err(Problem::TooShort { got: body.len(), needed: MIN_ANSWER_BYTES });
+        }
+        Err(error) => return Err(Problem::Nonsense(format!("{} bytes, {error}", body.len()))),
+    };
+    let Some(reason) = answer.get("failure reason") else { return Ok(answer) };
+    let retry = answer.get("retry in").map_or(Retry::Usual, |value| match value.as_int::<u64>() {
+        Some(minutes) => Retry::After(Duration::from_secs(minutes.saturating_mul(60))),
+        None if value.as_bytes() == Some(b"never") => Retry::Never,
+        None => Retry::Usual,
+    });
+    let reason = reason.as_bytes().map_or_else(|| "without a reason".into(), printable);
+    Err(Problem::Refused { reason, retry })
+}
+
+/// An entry of the list that BEP 3 began with. A name where the address should be is left out: nobody looks
+/// up names for a stranger.
+fn peer_in_dictionary(entry: Value<'_>) -> Option<SocketAddr> {
+    let ip: IpAddr = entry.get("ip")?.as_str()?.trim_matches(['[', ']']).parse().ok()?;
+    Some(SocketAddr::new(ip.to_canonical(), entry.get("port")?.as_int()?))
+}
+
+fn ip_of_bytes(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(|ip| IpAddr::V4(Ipv4Addr::from(ip)));
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|ip| IpAddr::V6(Ipv6Addr::from(ip)).to_canonical())).ok()
+}
+
 /// What a tracker knows of one swarm (BEP 48).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Scraped {
-    /// Which swarm.
-    pub info_hash: Option<InfoHash>,
     /// Peers that have everything.
     pub seeds: u64,
     /// Peers that don't.
     pub leeches: u64,
     /// How often `completed` was announced.
     pub downloads: u64,
+}
+
+impl Scraped {
+    /// Reads what the body of an HTTP scrape says of one swarm; `None` when it says nothing of it.
+    ///
+    /// # Errors
+    /// As [`Answer::from_bencode`].
+    pub fn from_bencode(body: &[u8], info_hash: InfoHash) -> Result<Option<Self>, Problem> {
+        let answer = dictionary(body)?;
+        let Some(swarm) = answer.get("files").and_then(|files| files.get(info_hash.as_bytes())) else {
+            return Ok(None);
+        };
+        let number = |key: &str| swarm.get(key).and_then(|value| value.as_int()).unwrap_or(0);
+        Ok(Some(Self {
+            seeds: number("complete"),
+            leeches: number("incomplete"),
+            downloads: number("downloaded"),
+        }))
+    }
 }
 
 /// Why a tracker was of no use. It costs this announce and nothing else.
@@ -205,22 +313,28 @@ impl TrackerError {
 
 impl fmt::Display for TrackerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tracker {} ", printable(self.url.as_bytes()))?;
-        match &self.problem {
-            Problem::Url(why) => write!(f, "can't be asked: {why}"),
-            Problem::Unreachable(why) => write!(f, "can't be reached: {why}"),
-            Problem::Silent(waited) => write!(f, "did not answer within {} s", waited.as_secs_f32().ceil()),
-            Problem::Status(code) => write!(f, "answered with status {code}"),
-            Problem::TooLong(limit) => write!(f, "answered more than {limit} bytes"),
-            Problem::TooShort { got, needed } => {
+        write!(f, "tracker {} {}", printable(self.url.as_bytes()), self.problem)
+    }
+}
+
+/// A verb and what follows; whoever shows it puts the URL in front.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(why) => write!(f, "can't be asked: {why}"),
+            Self::Unreachable(why) => write!(f, "can't be reached: {why}"),
+            Self::Silent(waited) => write!(f, "did not answer within {} s", waited.as_secs_f32().ceil()),
+            Self::Status(code) => write!(f, "answered with status {code}"),
+            Self::TooLong(limit) => write!(f, "answered more than {limit} bytes"),
+            Self::TooShort { got, needed } => {
                 write!(f, "answered {got} bytes; at least {needed} are needed")
             }
-            Problem::Nonsense(why) => write!(f, "answered what can't be read: {why}"),
-            Problem::Refused { reason, retry } => {
+            Self::Nonsense(why) => write!(f, "answered what can't be read: {why}"),
+            Self::Refused { reason, retry } => {
                 write!(f, "refused: {reason}")?;
                 match retry {
                     Retry::Usual => Ok(()),
-                    Retry::After(wait) => write!(f, " (retry in {} s)", wait.as_secs()),
+                    Retry::After(wait) => write!(f, " (ask again in {} s)", wait.as_secs()),
                     Retry::Never => write!(f, " (never ask again)"),
                 }
             }
@@ -245,4 +359,113 @@ pub fn printable(text: &[u8]) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bencode::{Dict, List, encode};
+
+    fn peers(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_full_answer_is_read() {
+        let body = encode(
+            Dict::new()
+                .put("complete", 3)
+                .put("external ip", [203, 0, 113, 9].as_slice())
+                .put("incomplete", 4)
+                .put("interval", 1800)
+                .put("min interval", 900)
+                .put("peers", b"\x7f\0\0\x01\x1a\xe1\x7f\0\0\x01\x1a\xe1\x7f\0\0\x02\0\0".as_slice())
+                .put("peers6", [&[0x20, 1, 0xd, 0xb8], [0; 11].as_slice(), &[1, 0x1a, 0xe1]].concat())
+                .put("tracker id", "abc")
+                .put("warning message", "beware\x1b[2J"),
+        );
+        let answer = Answer::from_bencode(&body).unwrap();
+        let expected = Answer {
+            peers: peers(&["127.0.0.1:6881", "[2001:db8::1]:6881"]),
+            interval_s: 1800,
+            min_interval_s: Some(900),
+            seeds: Some(3),
+            leeches: Some(4),
+            warning: Some("beware\u{fffd}[2J".into()),
+            tracker_id: Some(b"abc".to_vec()),
+            external_ip: Some("203.0.113.9".parse().unwrap()),
+        };
+        assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn peers_as_dictionaries_with_the_oddities_of_the_wild() {
+        let peer = |ip: &str, port: i64| {
+            Dict::new().put("ip", ip).put("peer id", [1; 20].as_slice()).put("port", port)
+        };
+        let list = List::of([
+            peer("10.0.0.1", 1),
+            peer("10.0.0.1", 1),
+            peer("2001:db8::2", 2),
+            peer("[2001:db8::3]", 3),
+            peer("::ffff:10.0.0.4", 4),
+            peer("tracker.example", 5),
+            peer("10.0.0.6", 0),
+            peer("10.0.0.7", 65_536),
+            peer("10.0.0.8", -1),
+        ]);
+        let body = encode(Dict::new().put("interval", "soon").put("peers", list).put("peers6", 7));
+        let answer = Answer::from_bencode(&body).unwrap();
+        assert_eq!(answer.peers, peers(&["10.0.0.1:1", "[2001:db8::2]:2", "[2001:db8::3]:3", "10.0.0.4:4"]));
+        assert_eq!(answer.interval_s, 0);
+    }
+
+    #[test]
+    fn a_flood_of_peers_is_cut() {
+        let flood: Vec<u8> =
+            (0..=20_000_u32).flat_map(|ip| [10, 1, (ip >> 8) as u8, ip as u8, 1, 1]).collect();
+        let body = encode(Dict::new().put("peers", flood).put("tracker id", [b'x'; 1000].as_slice()));
+        let answer = Answer::from_bencode(&body).unwrap();
+        assert_eq!(answer.peers.len(), MAX_PEERS);
+        assert_eq!(answer.tracker_id, None);
+    }
+
+    #[test]
+    fn refusals_say_why_and_when_to_come_back() {
+        let refuse = |retry: Option<&[u8]>| {
+            let mut body = b"d14:failure reason9:not today".to_vec();
+            body.extend(retry.into_iter().flatten());
+            body.push(b'e');
+            TrackerError::new("http://t/announce", Answer::from_bencode(&body).unwrap_err())
+        };
+        assert_eq!(refuse(None).to_string(), "tracker http://t/announce refused: not today");
+        assert_eq!(refuse(None).retry(), Retry::Usual);
+        let later = refuse(Some(b"8:retry ini5e"));
+        assert_eq!(later.to_string(), "tracker http://t/announce refused: not today (ask again in 300 s)");
+        assert_eq!(later.retry(), Retry::After(Duration::from_secs(300)));
+        assert_eq!(refuse(Some(b"8:retry in5:never")).retry(), Retry::Never);
+        assert_eq!(refuse(Some(b"8:retry ini-5e")).retry(), Retry::Usual);
+    }
+
+    #[test]
+    fn what_is_no_answer_gets_its_sentence() {
+        let why = |body: &[u8]| Answer::from_bencode(body).unwrap_err().to_string();
+        assert_eq!(why(b""), "answered 0 bytes; at least 11 are needed");
+        assert_eq!(why(b"i100e"), "answered what can't be read: it is no dictionary");
+        assert!(why(b"<html>404 not found</html>").starts_with("answered what can't be read: 26 bytes, "));
+        let whole = b"d8:intervali1800e5:peers6:abcdefe";
+        for cut in 0..whole.len() {
+            assert!(Answer::from_bencode(&whole[..cut]).is_err(), "{cut}");
+        }
+        assert_eq!(Answer::from_bencode(whole).unwrap().peers.len(), 1);
+    }
+
+    #[test]
+    fn a_scrape_is_read() {
+        let info_hash = InfoHash::new(*b"aaaaaaaaaaaaaaaaaaaa");
+        let body = b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5e10:downloadedi50e10:incompletei10eeee";
+        let expected = Scraped { seeds: 5, leeches: 10, downloads: 50 };
+        assert_eq!(Scraped::from_bencode(body, info_hash), Ok(Some(expected)));
+        assert_eq!(Scraped::from_bencode(b"d5:filesdee\r\n", info_hash), Ok(None));
+    }
 }

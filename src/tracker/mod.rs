@@ -7,3 +7,6 @@ pub mod http; //       announce and scrape over HTTP
 pub mod udp; //        announce and scrape over UDP
 pub mod client; //     one tracker, whatever it speaks
 pub mod announcer; //  keeps the trackers of one torrent informed, until let go of
+
+#[cfg(test)]
+mod fake; // trackers that lie

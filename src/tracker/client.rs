@@ -1,0 +1,69 @@
+//! One tracker, whatever it speaks.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::announce::{Answer, Problem, Query, Scraped, TrackerError};
+use super::http::HttpClient;
+use crate::id::InfoHash;
+
+/// How long an HTTP tracker may take in all: name look-up, connection, TLS, answer.
+const HTTP_WAIT: Duration = Duration::from_secs(30);
+
+/// What asks one tracker. It blocks; give it a thread.
+#[derive(Debug)]
+pub struct Client {
+    url: String,
+    carrier: Carrier,
+}
+
+#[derive(Debug)]
+enum Carrier {
+    Http(HttpClient),
+}
+
+impl Client {
+    /// A client for the tracker at this URL, asking from this local address.
+    ///
+    /// # Errors
+    /// When the URL is none of `http`, `https` and `udp`.
+    pub fn new(url: &str, http: &HttpClient, _bind: Option<IpAddr>) -> Result<Self, TrackerError> {
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        let carrier = match scheme.as_deref() {
+            Some("http" | "https") => Carrier::Http(http.clone()),
+            Some(scheme) => {
+                let why = format!("nobody here speaks `{scheme}`, only http, https and udp");
+                return Err(TrackerError::new(url, Problem::Url(why)));
+            }
+            None => return Err(TrackerError::new(url, Problem::Url("it has no `://`".into()))),
+        };
+        Ok(Self { url: url.to_owned(), carrier })
+    }
+
+    /// How long an announce may take when nothing is urgent.
+    pub fn usual_wait(&self) -> Duration {
+        match self.carrier {
+            Carrier::Http(_) => HTTP_WAIT,
+        }
+    }
+
+    /// Announces and waits for the answer, at most this long.
+    ///
+    /// # Errors
+    /// Whatever went wrong, as a sentence that names the tracker.
+    pub fn announce(&mut self, query: &Query<'_>, wait: Duration) -> Result<Answer, TrackerError> {
+        match &mut self.carrier {
+            Carrier::Http(http) => http.announce(&self.url, query, wait),
+        }
+    }
+
+    /// Asks what the tracker knows of a swarm, and waits at most this long.
+    ///
+    /// # Errors
+    /// Whatever went wrong, as a sentence that names the tracker.
+    pub fn scrape(&mut self, info_hash: InfoHash, wait: Duration) -> Result<Scraped, TrackerError> {
+        match &mut self.carrier {
+            Carrier::Http(http) => http.scrape(&self.url, info_hash, wait),
+        }
+    }
+}
