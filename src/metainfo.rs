@@ -29,9 +29,6 @@ pub const MAX_WEB_SEEDS: usize = 100;
 /// The most DHT nodes kept: one that answers is enough to begin with.
 pub const MAX_NODES: usize = 100;
 
-/// The longest URL kept, in bytes: what servers commonly take.
-pub const MAX_URL_BYTES: usize = 2048;
-
 /// How much of a comment, a maker's name or a source is kept, in bytes.
 pub const MAX_PROSE_BYTES: usize = 4096;
 
@@ -207,11 +204,7 @@ fn trackers(torrent: Value<'_>) -> Vec<Vec<String>> {
 /// The URLs of a list, or the one of a bare string; what can't be one is left out.
 fn urls(value: Option<Value<'_>>) -> impl Iterator<Item = String> {
     let list = value.into_iter().flat_map(|value| value.items().chain(value.as_bytes().map(|_| value)));
-    list.filter_map(|url| {
-        let url = url.as_str()?.trim();
-        let sound = url.contains(':') && text::prose(url.as_bytes(), MAX_URL_BYTES) == url;
-        sound.then(|| url.to_owned())
-    })
+    list.filter_map(|value| text::url(value.as_str()?).map(str::to_owned))
 }
 
 fn nodes(value: Option<Value<'_>>) -> Vec<(String, u16)> {

@@ -7,6 +7,9 @@
 /// The longest file name Linux takes, in bytes.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
 
+/// The longest URL taken, in bytes: what servers commonly take.
+pub const MAX_URL_BYTES: usize = 2048;
+
 /// The longest extension that is kept when a file name is cut, in bytes, with its dot.
 const MAX_EXTENSION_BYTES: usize = 16;
 
@@ -39,6 +42,15 @@ pub fn file_name(bytes: &[u8], limit: usize) -> String {
     };
     let stem = boundary(&name, limit.saturating_sub(extension.len()));
     format!("{}{extension}", &name[..stem])
+}
+
+/// A URL with the space around it removed, if it has a scheme and something behind it, is no longer than
+/// [`MAX_URL_BYTES`] and can be shown as it is.
+pub fn url(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let (scheme, rest) = text.split_once("://")?;
+    let sound = !scheme.is_empty() && !rest.is_empty() && text.len() <= MAX_URL_BYTES;
+    (sound && !text.contains(moves)).then_some(text)
 }
 
 fn clean(bytes: &[u8], letter: impl Fn(char) -> char) -> String {
@@ -97,5 +109,14 @@ mod tests {
         assert_eq!(name, format!("a.{}", "b".repeat(253)));
         assert_eq!(prose("é".repeat(200).as_bytes(), 25), "é".repeat(12));
         assert_eq!(prose(&[0xff; 200], 8), "%FF%FF%F");
+    }
+
+    #[test]
+    fn urls_are_sound_or_left_out() {
+        assert_eq!(url(" udp://a:1/x y\n"), Some("udp://a:1/x y"));
+        let long = format!("http://{}", "a".repeat(MAX_URL_BYTES));
+        for text in ["", "a", "http:", "http://", "://a", "http://a\x1b[2J", "http://\u{202e}a", &long] {
+            assert_eq!(url(text), None, "{text}");
+        }
     }
 }
