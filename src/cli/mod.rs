@@ -15,6 +15,9 @@ pub mod exit; //   every exit code, and which error becomes which
 pub mod json; //   JSON as it is written
 pub mod screen; // where words leave the program
 
+// What commands share.
+pub mod source; // where a torrent comes from
+
 // A file per command.
 pub mod check;
 pub mod create;

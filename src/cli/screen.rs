@@ -1,11 +1,11 @@
 //! Where words leave the program: standard output for what was asked, standard error for people. A reader
 //! that has gone away is no failure, and nothing a stranger wrote reaches a terminal's controls.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use super::exit::{Code, Failure, code_of_io, plain};
 use super::json::Object;
+use crate::text;
 
 /// How much is said, and in which language.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -50,10 +50,10 @@ impl Output {
 ///
 /// # Errors
 /// When standard output can't be written for another reason than that its reader has gone.
-pub fn print(text: &str) -> Result<(), Failure> {
-    let mut lines = String::with_capacity(text.len() + 1);
-    for line in text.lines() {
-        lines.push_str(&clean(line));
+pub fn print(words: &str) -> Result<(), Failure> {
+    let mut lines = String::with_capacity(words.len() + 1);
+    for line in words.lines() {
+        lines.push_str(&text::prose(line.as_bytes(), usize::MAX));
         lines.push('\n');
     }
     print_raw(lines.as_bytes())
@@ -79,38 +79,10 @@ pub fn print_raw(bytes: &[u8]) -> Result<(), Failure> {
 
 /// Puts a line on standard error. Nobody can be told when that fails.
 pub fn say(line: &str) {
-    say_raw(&format!("{}\n", clean(line)));
+    say_raw(&format!("{}\n", text::prose(line.as_bytes(), usize::MAX)));
 }
 
 /// Puts text of ours, controls included, on standard error.
 pub fn say_raw(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
-}
-
-/// The text with everything replaced that a terminal might obey, or that makes letters run backwards.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    if text.chars().any(is_unfit) {
-        Cow::Owned(text.chars().map(|letter| if is_unfit(letter) { '\u{fffd}' } else { letter }).collect())
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
-fn is_unfit(letter: char) -> bool {
-    // Controls (C0, DEL, C1), line and paragraph ends, and the bidirectional overrides and isolates.
-    letter.is_control()
-        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
-        || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_terminal_hears_no_orders_from_names() {
-        assert_eq!(clean("\u{1b}[2Jboo\u{7}\u{9b}31m"), "\u{fffd}[2Jboo\u{fffd}\u{fffd}31m");
-        assert_eq!(clean("abc\u{202e}gpj.exe"), "abc\u{fffd}gpj.exe");
-        assert!(matches!(clean("größer than 日本"), Cow::Borrowed(_)));
-    }
 }

@@ -2,12 +2,136 @@
 
 use super::args::Flags;
 use super::exit::{Code, Failure};
-use super::screen::Output;
+use super::json::{Array, Object};
+use super::options::Opt;
+use super::screen::{self, Output};
+use super::settings::Net;
+use super::source::{Found, Source};
+use super::units::{date_for_people, for_people, grouped};
+use crate::magnet::Magnet;
+use crate::metainfo::{File, Info, Metainfo};
 
 /// Runs the command with these flags.
 ///
 /// # Errors
 /// Why it couldn't be done, with the code to exit with.
-pub fn run(flags: &Flags, _output: Output) -> Result<Code, Failure> {
-    Err(Failure::new(Code::Other, format!("`rill {}` isn't built yet", flags.command.row().name)))
+pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
+    let bind = Net::of(flags)?.bind.first().copied();
+    let text = match Source::of(&flags.operands[0]).load(bind)? {
+        Found::Torrent(torrent) if flags.has(Opt::Magnet) => magnet_line(&Magnet::from(&*torrent), output),
+        Found::Torrent(torrent) if output.json => object(&torrent).to_string(),
+        Found::Torrent(torrent) => listing(&torrent),
+        Found::Link(magnet) if flags.has(Opt::Magnet) => magnet_line(&magnet, output),
+        Found::Link(_) => {
+            let sentence = "only peers know what this link holds, and `show` doesn't ask them yet";
+            return Err(Failure::new(Code::Other, sentence));
+        }
+    };
+    screen::print(&text)?;
+    Ok(Code::Done)
+}
+
+fn magnet_line(magnet: &Magnet, output: Output) -> String {
+    let link = magnet.to_string();
+    if output.json { Object::new().put("magnet", link).to_string() } else { link }
+}
+
+/// What a listing names: padding isn't content. The numbers are those of `--select`.
+fn listed(info: &Info) -> impl Iterator<Item = (usize, &File)> {
+    info.files.iter().filter(|file| !file.padding).enumerate().map(|(at, file)| (at + 1, file))
+}
+
+/// The object of `--json`.
+pub fn object(torrent: &Metainfo) -> Object {
+    let Metainfo { info, trackers, web_seeds, nodes, comment, created_by, creation_date } = torrent;
+    let nodes = nodes.iter().map(|(host, port)| Object::new().put("host", host).put("port", *port));
+    Object::new()
+        .put("info_hash", info.info_hash.to_string())
+        .put("name", &info.name)
+        .put("size", info.content_bytes())
+        .put("piece_length", info.geometry.piece_bytes())
+        .put("pieces", info.geometry.pieces())
+        .put("private", info.private)
+        .put("trackers", Array::of(trackers.iter().map(Array::of)))
+        .put("web_seeds", Array::of(web_seeds))
+        .put("files", files(info))
+        .put("magnet", Magnet::from(torrent).to_string())
+        .put("folder", info.is_folder)
+        .put("nodes", Array::of(nodes))
+        .put_some("source", info.source.as_ref())
+        .put_some("comment", comment.as_ref())
+        .put_some("created_by", created_by.as_ref())
+        .put_some("creation_date", *creation_date)
+}
+
+/// The files of a torrent as JSON: `path` and `size` of each.
+pub fn files(info: &Info) -> Array {
+    Array::of(
+        listed(info).map(|(_, file)| Object::new().put("path", info.path_of(file)).put("size", file.length)),
+    )
+}
+
+fn listing(torrent: &Metainfo) -> String {
+    let info = &torrent.info;
+    let mut rows = Rows::default();
+    let count = listed(info).count();
+    rows.row("Name", &info.name);
+    rows.row("Info-hash", &info.info_hash.to_string());
+    let in_files = match (info.is_folder, count) {
+        (false, _) => String::new(),
+        (true, 1) => " in 1 file".into(),
+        (true, count) => format!(" in {} files", grouped(count as u64)),
+    };
+    rows.row("Size", &format!("{}{in_files}", bytes(info.content_bytes())));
+    let (pieces, length) = (info.geometry.pieces(), u64::from(info.geometry.piece_bytes()));
+    rows.row("Pieces", &format!("{} of {}", grouped(u64::from(pieces)), for_people(length)));
+    if info.private {
+        rows.row("Private", "yes: peers come from its trackers alone");
+    }
+    for (tier, urls) in torrent.trackers.iter().enumerate() {
+        let first = if tier == 0 { "Trackers" } else { "" };
+        rows.row(first, &urls.join("  "));
+    }
+    rows.list("Web seeds", torrent.web_seeds.iter().cloned());
+    rows.list("DHT nodes", torrent.nodes.iter().map(|(host, port)| format!("{host} {port}")));
+    let made = [torrent.created_by.clone(), torrent.creation_date.map(date_for_people)];
+    rows.list("Made", std::iter::once(made.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    rows.list("Source", info.source.iter().cloned());
+    rows.list("Comment", torrent.comment.iter().cloned());
+    if info.is_folder {
+        rows.text.push_str("\nFiles\n");
+        let width = count.to_string().len().max(4);
+        for (number, file) in listed(info) {
+            let size = for_people(file.length);
+            rows.text.push_str(&format!("{number:>width$}  {size:>9}  {}\n", info.path_of(file)));
+        }
+    }
+    rows.text
+}
+
+/// `1,234,567 bytes (1.18 MiB)`.
+fn bytes(count: u64) -> String {
+    match count {
+        1 => "1 byte".into(),
+        0..1_000 => format!("{count} bytes"),
+        _ => format!("{} bytes ({})", grouped(count), for_people(count)),
+    }
+}
+
+/// Lines with a name on the left and a value on the right.
+#[derive(Default)]
+struct Rows {
+    text: String,
+}
+
+impl Rows {
+    fn row(&mut self, name: &str, value: &str) {
+        self.text.push_str(&format!("{name:<11}{value}\n"));
+    }
+
+    fn list(&mut self, name: &str, values: impl Iterator<Item = String>) {
+        for (at, value) in values.filter(|value| !value.is_empty()).enumerate() {
+            self.row(if at == 0 { name } else { "" }, &value);
+        }
+    }
 }

@@ -115,6 +115,21 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// `2026-11-22 18:30 UTC` for Unix seconds; the days are counted as in the proleptic Gregorian calendar.
+pub fn date_for_people(unix_s: i64) -> String {
+    let (days, second) = (unix_s.div_euclid(86_400), unix_s.rem_euclid(86_400));
+    // A year that begins on the first of March has its leap day at the end; an era has 400 years.
+    let day = i128::from(days) + 719_468;
+    let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i128::from(month <= 2);
+    format!("{year:04}-{month:02}-{date:02} {:02}:{:02} UTC", second / 3_600, second / 60 % 60)
+}
+
 /// Tenths of a percent, rounded down, so that 100.0 means all of it; all of nothing is 100.0.
 pub fn percent(done: u64, total: u64) -> f64 {
     if total == 0 { 100.0 } else { (u128::from(done) * 1_000 / u128::from(total)) as f64 / 10.0 }
@@ -187,6 +202,23 @@ mod tests {
         assert_eq!(time_for_people(529_200), "6d03h");
         assert_eq!(grouped(7), "7");
         assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn dates_are_the_calendar_s() {
+        for (unix_s, date) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00 UTC"),
+            (1_795_372_200, "2026-11-22 18:30 UTC"),
+            (-1, "1969-12-31 23:59 UTC"),
+            (4_107_542_399, "2100-02-28 23:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00 UTC"),
+        ] {
+            assert_eq!(date_for_people(unix_s), date);
+        }
+        // Nothing a torrent can say overflows.
+        date_for_people(i64::MAX);
+        date_for_people(i64::MIN);
     }
 
     #[test]
