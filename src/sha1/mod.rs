@@ -3,9 +3,8 @@
 //! A [`Running`] hash is fed bytes as they come; [`advance`] feeds many of them side by side. Which
 //! instructions do the work is a [`Path`], chosen once by what the processor has.
 
-mod lanes;
-mod path;
-mod schedule;
+mod lanes; //    the rounds, for any number of streams side by side
+mod path; //     which instructions are used
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
@@ -19,6 +18,8 @@ mod avx512vl;
 mod neon;
 #[cfg(target_arch = "x86_64")]
 mod shani;
+
+mod schedule; // which streams go side by side
 #[cfg(test)]
 mod tests;
 
