@@ -149,7 +149,7 @@ impl Answer {
         peers.extend(compact::read_v6(list));
         let number = |key: &str| answer.get(key).and_then(|value| value.as_int::<u64>());
         Ok(Self {
-            peers: peers.0,
+            peers: peers.into_vec(),
             interval_s: number("interval").unwrap_or(0),
             min_interval_s: number("min interval"),
             seeds: number("complete"),
@@ -167,13 +167,22 @@ impl Answer {
 
 /// Addresses worth knowing, each once, at most [`MAX_PEERS`].
 #[derive(Default)]
-pub(super) struct PeerList(pub(super) Vec<SocketAddr>, HashSet<SocketAddr>);
+pub(super) struct PeerList {
+    peers: Vec<SocketAddr>,
+    seen: HashSet<SocketAddr>,
+}
+
+impl PeerList {
+    pub(super) fn into_vec(self) -> Vec<SocketAddr> {
+        self.peers
+    }
+}
 
 impl Extend<SocketAddr> for PeerList {
     fn extend<T: IntoIterator<Item = SocketAddr>>(&mut self, addresses: T) {
         for address in addresses.into_iter().filter(|address| compact::is_dialable(*address)) {
-            if self.0.len() < MAX_PEERS && self.1.insert(address) {
-                self.0.push(address);
+            if self.peers.len() < MAX_PEERS && self.seen.insert(address) {
+                self.peers.push(address);
             }
         }
     }

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use super::announce::{Answer, Problem, Query, Scraped, TrackerError};
 use super::http::HttpClient;
+use super::udp::UdpClient;
 use crate::id::InfoHash;
 
 /// How long an HTTP tracker may take in all: name look-up, connection, TLS, answer.
 const HTTP_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a UDP tracker may take in all: time for a packet to be sent four times, after 0, 4, 12 and 28 s.
+const UDP_WAIT: Duration = Duration::from_secs(60);
 
 /// What asks one tracker. It blocks; give it a thread.
 #[derive(Debug)]
@@ -20,6 +24,7 @@ pub struct Client {
 #[derive(Debug)]
 enum Carrier {
     Http(HttpClient),
+    Udp(UdpClient),
 }
 
 impl Client {
@@ -27,10 +32,11 @@ impl Client {
     ///
     /// # Errors
     /// When the URL is none of `http`, `https` and `udp`.
-    pub fn new(url: &str, http: &HttpClient, _bind: Option<IpAddr>) -> Result<Self, TrackerError> {
+    pub fn new(url: &str, http: &HttpClient, bind: Option<IpAddr>) -> Result<Self, TrackerError> {
         let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         let carrier = match scheme.as_deref() {
             Some("http" | "https") => Carrier::Http(http.clone()),
+            Some("udp") => Carrier::Udp(UdpClient::new(url, bind)?),
             Some(scheme) => {
                 let why = format!("nobody here speaks `{scheme}`, only http, https and udp");
                 return Err(TrackerError::new(url, Problem::Url(why)));
@@ -44,6 +50,7 @@ impl Client {
     pub fn usual_wait(&self) -> Duration {
         match self.carrier {
             Carrier::Http(_) => HTTP_WAIT,
+            Carrier::Udp(_) => UDP_WAIT,
         }
     }
 
@@ -54,6 +61,7 @@ impl Client {
     pub fn announce(&mut self, query: &Query<'_>, wait: Duration) -> Result<Answer, TrackerError> {
         match &mut self.carrier {
             Carrier::Http(http) => http.announce(&self.url, query, wait),
+            Carrier::Udp(udp) => udp.announce(query, wait),
         }
     }
 
@@ -64,6 +72,7 @@ impl Client {
     pub fn scrape(&mut self, info_hash: InfoHash, wait: Duration) -> Result<Scraped, TrackerError> {
         match &mut self.carrier {
             Carrier::Http(http) => http.scrape(&self.url, info_hash, wait),
+            Carrier::Udp(udp) => udp.scrape(info_hash, wait),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Trackers for tests: on loopback, on a port of the kernel's choice, and as rude as the test wants.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
+
+use super::udp_packet::{Request, Response};
 
 /// What a fake tracker does once it has read a request.
 pub enum Reaction {
@@ -74,4 +76,59 @@ fn read_request(stream: &TcpStream) -> Option<String> {
         }
     }
     Some(request)
+}
+
+/// A UDP tracker that lives as long as its test: each packet gets the packets that `react` makes of it.
+pub struct FakeUdp {
+    pub url: String,
+    requests: Receiver<Request>,
+}
+
+impl FakeUdp {
+    pub fn start(address: &str, mut react: impl FnMut(Request) -> Vec<Vec<u8>> + Send + 'static) -> Self {
+        let socket = UdpSocket::bind(address).unwrap();
+        let url = format!("udp://{}/announce?key=1", socket.local_addr().unwrap());
+        let (note, requests) = unbounded();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let request = Request::decode(&buffer[..length]).expect("we send what BEP 15 says");
+                if note.send(request.clone()).is_err() {
+                    return;
+                }
+                for packet in react(request) {
+                    let _ = socket.send_to(&packet, from);
+                }
+            }
+        });
+        Self { url, requests }
+    }
+
+    /// The requests that have come so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.try_iter().collect()
+    }
+}
+
+/// The connection id that [`well_behaved`] gives.
+pub const CONNECTION: u64 = 0x0123_4567_89ab_cdef;
+
+/// What a good UDP tracker answers, with these peers.
+pub fn well_behaved(request: Request, peers: &[SocketAddr]) -> Vec<u8> {
+    match request {
+        Request::Connect { transaction } => {
+            Response::Connected { connection: CONNECTION }.encode(transaction)
+        }
+        Request::Announce { connection: CONNECTION, transaction, .. } => {
+            let peers = peers.to_vec();
+            Response::Announced { interval_s: 1800, leeches: 1, seeds: 2, peers }.encode(transaction)
+        }
+        Request::Scrape { connection: CONNECTION, transaction, swarms } => {
+            let known = super::announce::Scraped { seeds: 2, leeches: 1, downloads: 9 };
+            Response::Scraped(vec![known; swarms.len()]).encode(transaction)
+        }
+        Request::Announce { transaction, .. } | Request::Scrape { transaction, .. } => {
+            Response::Refused("unknown connection".into()).encode(transaction)
+        }
+    }
 }
