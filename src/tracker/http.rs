@@ -35,7 +35,8 @@ const NOT_IN_URL: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Asks over HTTP. Cloning it is cheap and shares the connections that are kept open.
+/// Asks over HTTP, each time over a connection of its own: trackers close them, and one that closes just as the
+/// next question goes out would look like one that fails. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     agent: ureq::Agent,
@@ -97,6 +98,7 @@ impl HttpClient {
             .accept("*/*")
             .ip_family(family)
             .max_redirects(MAX_REDIRECTS)
+            .max_idle_connections(0)
             .http_status_as_error(false)
             .build();
         Self { agent: config.new_agent() }
@@ -141,7 +143,8 @@ impl HttpClient {
     /// As [`HttpClient::get`].
     pub fn get_limited(&self, url: &str, limit_bytes: usize, wait: Duration) -> Result<Reply, Problem> {
         let why = |error| problem(error, limit_bytes, wait);
-        let request = self.agent.get(url).config().timeout_global(Some(wait)).build();
+        let request =
+            self.agent.get(url).header("connection", "close").config().timeout_global(Some(wait)).build();
         let mut reply = request.call().map_err(why)?;
         let status = reply.status().as_u16();
         let body = reply.body_mut().with_config().limit(limit_bytes as u64).read_to_vec();
