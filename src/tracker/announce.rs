@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::bencode::{Value, decode};
 use crate::compact;
 use crate::id::{InfoHash, PeerId};
+use crate::text::prose;
 
 /// The most addresses taken from one answer. We ask for [`NUM_WANT`]; the rest is for trackers that ignore
 /// that, and small enough that a liar can't flood the swarm table.
@@ -22,7 +23,7 @@ const MIN_ANSWER_BYTES: usize = 11; // d5:peers0:e
 /// The longest tracker id that is repeated to its tracker, in bytes: it goes into every URL.
 const MAX_TRACKER_ID: usize = 256;
 
-/// The longest text of a tracker's that is shown, in characters: a sentence or two.
+/// The longest text of a tracker's that is shown, in bytes: a sentence or two.
 const MAX_TEXT: usize = 300;
 
 /// Who we are: what stays the same in every announce for one torrent.
@@ -154,7 +155,7 @@ impl Answer {
             min_interval_s: number("min interval"),
             seeds: number("complete"),
             leeches: number("incomplete"),
-            warning: answer.get("warning message").and_then(Value::as_bytes).map(printable),
+            warning: answer.get("warning message").and_then(Value::as_bytes).map(words),
             tracker_id: answer
                 .get("tracker id")
                 .and_then(Value::as_bytes)
@@ -206,7 +207,7 @@ fn dictionary(body: &[u8]) -> Result<Value<'_>, Problem> {
         None if value.as_bytes() == Some(b"never") => Retry::Never,
         None => Retry::Usual,
     });
-    let reason = reason.as_bytes().map_or_else(|| "without a reason".into(), printable);
+    let reason = reason.as_bytes().map_or_else(|| "without a reason".into(), words);
     Err(Problem::Refused { reason, retry })
 }
 
@@ -322,7 +323,7 @@ impl TrackerError {
 
 impl fmt::Display for TrackerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tracker {} {}", printable(self.url.as_bytes()), self.problem)
+        write!(f, "tracker {} {}", words(self.url.as_bytes()), self.problem)
     }
 }
 
@@ -353,21 +354,9 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for TrackerError {}
 
-/// A tracker's text as it may reach a screen: what isn't UTF-8 or is a control character is replaced, and a
-/// long text is cut.
-pub fn printable(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let mut shown: String = text
-        .trim()
-        .chars()
-        .map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter })
-        .take(MAX_TEXT + 1)
-        .collect();
-    if shown.chars().count() > MAX_TEXT {
-        shown.pop();
-        shown.push('…');
-    }
-    shown
+/// A tracker's words as they may reach a screen.
+pub(super) fn words(text: &[u8]) -> String {
+    prose(text, MAX_TEXT).trim().to_owned()
 }
 
 #[cfg(test)]
@@ -400,7 +389,7 @@ mod tests {
             min_interval_s: Some(900),
             seeds: Some(3),
             leeches: Some(4),
-            warning: Some("beware\u{fffd}[2J".into()),
+            warning: Some("beware [2J".into()),
             tracker_id: Some(b"abc".to_vec()),
             external_ip: Some("203.0.113.9".parse().unwrap()),
         };

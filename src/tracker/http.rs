@@ -7,7 +7,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 use ureq::config::IpFamily;
 
-use super::announce::{Answer, Problem, Query, Scraped, TrackerError, printable};
+use super::announce::{Answer, Problem, Query, Scraped, TrackerError, words};
 use crate::id::InfoHash;
 
 /// The most bytes read of an answer. A thousand peers as dictionaries, the longest form, are a tenth of it.
@@ -168,7 +168,7 @@ pub struct FetchError {
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", printable(self.url.as_bytes()), self.problem)
+        write!(f, "{} {}", words(self.url.as_bytes()), self.problem)
     }
 }
 

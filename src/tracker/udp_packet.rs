@@ -15,7 +15,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::announce::{AnnounceEvent, Answer, Identity, PeerList, Problem, Progress, Query, Scraped};
+use super::announce::{AnnounceEvent, Answer, Identity, PeerList, Problem, Progress, Query, Scraped, words};
 use crate::compact;
 use crate::id::{InfoHash, PeerId};
 
@@ -251,7 +251,7 @@ impl Response {
             CONNECT => reader.take().map(|id| Self::Connected { connection: u64::from_be_bytes(id) }),
             ANNOUNCE => reader.announced(from),
             SCRAPE => Some(Self::Scraped(reader.scraped())),
-            _ => Some(Self::Refused(super::announce::printable(reader.0))),
+            _ => Some(Self::Refused(words(reader.0))),
         };
         Some(body.ok_or(Problem::TooShort { got: packet.len(), needed }))
     }
@@ -437,6 +437,6 @@ mod tests {
         assert_eq!(read.into_answer().unwrap().peers, []);
         let refused = Response::Refused("no\x07".into()).encode(5);
         let problem = Response::decode(&refused, 5, V4).unwrap().unwrap().into_answer().unwrap_err();
-        assert_eq!(problem.to_string(), "refused: no\u{fffd}");
+        assert_eq!(problem.to_string(), "refused: no");
     }
 }
