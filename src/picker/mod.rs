@@ -1,0 +1,464 @@
+//! Which piece next: what every peer is asked for, and what becomes of it.
+//!
+//! A piece is *closed* until somebody begins it, *open* while its bytes come, and *verified* in the end. Runs of
+//! blocks of an open piece are handed out to peers, brought or given back; at the very end, when nothing is
+//! left to hand out, the last ones are asked of several peers at once.
+
+mod closed;
+mod open_piece;
+mod shortlist;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use crate::peer_key::PeerKey;
+pub use open_piece::MAX_COPIES;
+
+use crate::bitfield::Bitfield;
+use crate::dice::Dice;
+use crate::geometry::{BLOCK_BYTES, Geometry, PieceIndex, Range, SPAN_BYTES};
+use closed::Closed;
+use open_piece::{OpenPiece, Run};
+use shortlist::Shortlist;
+
+/// How many pieces are begun by chance before the rarest go first: a newcomer needs something to trade at
+/// once, and rare pieces are slow to get.
+const RANDOM_FIRST: u32 = 4;
+
+/// How far along the row of the rarest pieces a choice walks before it uses a [`Shortlist`].
+const REACH: usize = 64;
+
+/// How many open pieces with something to hand out are compared for which is nearest to its end.
+const COMPARED: usize = 64;
+
+/// Before the end, a run is asked of a second peer only if that one is this many times faster: where memory
+/// is short, a fast peer shouldn't wait for slow ones, and equals shouldn't do each other's work.
+const MUCH_FASTER: f64 = 8.0;
+
+/// In which order pieces are begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Order {
+    /// The rarest among what the peer has, equals by chance: what keeps a swarm alive.
+    #[default]
+    RarestFirst,
+    /// From the first to the last, for reading along.
+    Sequential,
+}
+
+/// A peer that could be asked for something.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Which connection.
+    pub peer: PeerKey,
+    /// The pieces it has.
+    pub has: &'a Bitfield,
+    /// While it chokes us: the pieces it gives nevertheless (BEP 6). Else `None`.
+    pub only: Option<&'a [PieceIndex]>,
+    /// The most that it should be asked for, in bytes: what it brings in a second or two. One block is
+    /// the least.
+    pub max_bytes: u32,
+    /// How many bytes of pieces may be opened beyond [`Picker::open_bytes`], for the memory they wait in.
+    pub room_bytes: u64,
+    /// What it brought lately, in bytes per second; 0 while that isn't known.
+    pub rate_bytes_per_s: u64,
+}
+
+/// What a peer is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Job {
+    /// Whole blocks inside one span of one piece.
+    pub range: Range,
+    /// Others are asked for it, too.
+    pub duplicate: bool,
+}
+
+/// What bytes that came are good for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// The parts that were not there before, in order: keep these bytes. Nothing when it came too late, or
+    /// must come from another peer.
+    pub fresh: Vec<Range>,
+    /// What others were asked for and need not bring any more.
+    pub cancel: Vec<(PeerKey, Range)>,
+    /// Every byte of the piece is there now: hash it, and tell [`Picker::verified`] or [`Picker::failed`].
+    pub piece_full: bool,
+}
+
+/// What we know of a peer that was asked for something.
+#[derive(Clone, Debug, Default)]
+struct Helper {
+    rate_bytes_per_s: u64,
+    held_blocks: u32,
+    shortlist: Shortlist,
+}
+
+/// The plan of one torrent's download.
+#[derive(Clone, Debug)]
+pub struct Picker {
+    geometry: Geometry,
+    order: Order,
+    dice: Dice,
+    have: Bitfield,
+    /// What is wanted, or open, and not verified.
+    missing: Bitfield,
+    closed: Closed,
+    open: BTreeMap<PieceIndex, OpenPiece>,
+    /// The open ones of which something can be handed out.
+    loose: BTreeSet<PieceIndex>,
+    open_bytes: u64,
+    helpers: BTreeMap<PeerKey, Helper>,
+    verified: u32,
+}
+
+impl Picker {
+    /// A plan to fetch what is wanted and not there yet.
+    pub fn new(geometry: Geometry, wanted: &Bitfield, have: &Bitfield, order: Order, mut dice: Dice) -> Self {
+        let mut missing = wanted.clone();
+        have.iter().for_each(|piece| _ = missing.remove(piece));
+        Self {
+            geometry,
+            order,
+            have: have.clone(),
+            closed: Closed::new(missing.clone(), &mut dice),
+            missing,
+            open: BTreeMap::new(),
+            loose: BTreeSet::new(),
+            open_bytes: 0,
+            helpers: BTreeMap::new(),
+            verified: 0,
+            dice,
+        }
+    }
+
+    /// A peer with these pieces is there now. One that has everything costs nothing to count.
+    pub fn peer_joined(&mut self, has: &Bitfield) {
+        self.closed.joined(has, &mut self.dice);
+    }
+
+    /// A peer with these pieces, joined with fewer perhaps, no longer counts. What it was asked for is given
+    /// back by [`Self::peer_gone`].
+    pub fn peer_left(&mut self, has: &Bitfield) {
+        self.closed.left(has, &mut self.dice);
+    }
+
+    /// A peer has this piece that it had not before.
+    pub fn peer_got(&mut self, piece: PieceIndex) {
+        self.closed.more(piece, &mut self.dice);
+    }
+
+    /// What this peer should be asked for next, if anything; it is held by the peer from then on.
+    ///
+    /// What was begun is finished first, the piece nearest to its end before others. Else a piece is begun:
+    /// the first few by chance, then the rarest that the peer has. When there is nothing left to hand out to
+    /// it, it gets the far end of a run that another peer would take longer for. So the answer depends on
+    /// how fast others are: a peer that got nothing should ask again a moment later, not only after a letter.
+    pub fn pick(&mut self, ask: Ask<'_>) -> Option<Job> {
+        self.helpers.entry(ask.peer).or_default().rate_bytes_per_s = ask.rate_bytes_per_s;
+        if let Some(piece) = self.loose_piece(&ask) {
+            return self.hand_out(&ask, piece);
+        }
+        match self.closed_piece(&ask) {
+            Some(piece) if u64::from(self.geometry.len_of(piece)) <= ask.room_bytes => {
+                self.open_up(piece);
+                self.hand_out(&ask, piece)
+            }
+            _ => self.copy(&ask, !self.in_endgame()),
+        }
+    }
+
+    /// This peer brought these bytes, asked for or not.
+    pub fn received(&mut self, peer: PeerKey, range: Range) -> Received {
+        let Some(open) = self.open.get_mut(&range.piece) else { return Received::default() };
+        let brought = open.bring(peer, range);
+        let piece_full = open.missing() == 0 && !brought.fresh.is_empty();
+        self.mind_loose(range.piece);
+        brought.settled.iter().for_each(|range| self.let_go(peer, range.block_count()));
+        brought.cancel.iter().for_each(|(peer, range)| self.let_go(*peer, range.block_count()));
+        Received { fresh: brought.fresh, cancel: brought.cancel, piece_full }
+    }
+
+    /// This peer won't bring these bytes: it choked us, refused, stalled, or is too slow.
+    pub fn give_back(&mut self, peer: PeerKey, range: Range) {
+        let Some(open) = self.open.get_mut(&range.piece) else { return };
+        let given = open.give_back(peer, range);
+        self.mind_loose(range.piece);
+        self.let_go(peer, given);
+    }
+
+    /// This peer won't bring anything more: gives back all it holds, and forgets it. Its pieces count until
+    /// [`Self::peer_left`].
+    pub fn peer_gone(&mut self, peer: PeerKey) {
+        for range in self.held_by(peer) {
+            self.give_back(peer, range);
+        }
+        self.helpers.remove(&peer);
+    }
+
+    /// What this peer is asked for at this moment.
+    pub fn held_by(&self, peer: PeerKey) -> Vec<Range> {
+        if self.held_bytes(peer) == 0 {
+            return Vec::new();
+        }
+        self.open.values().flat_map(|open| open.held_by(peer)).collect()
+    }
+
+    /// How much this peer is asked for at this moment, in bytes, rounded up to blocks.
+    pub fn held_bytes(&self, peer: PeerKey) -> u64 {
+        self.helpers.get(&peer).map_or(0, |helper| u64::from(helper.held_blocks) * u64::from(BLOCK_BYTES))
+    }
+
+    /// Who is asked for which part of this piece.
+    pub fn holders(&self, piece: PieceIndex) -> Vec<(PeerKey, Range)> {
+        self.open.get(&piece).map(OpenPiece::holders).unwrap_or_default()
+    }
+
+    /// This piece is verified and ours. What others were still asked for of it, so that it can be cancelled;
+    /// nothing, unless the bytes came by another way than [`Self::received`].
+    pub fn verified(&mut self, piece: PieceIndex) -> Vec<(PeerKey, Range)> {
+        let held = self.shut(piece);
+        self.closed.take(piece);
+        self.missing.remove(piece);
+        self.verified += u32::from(self.have.insert(piece));
+        held
+    }
+
+    /// This piece failed its hash: all of it is fetched again, from one peer at a time from now on, so that
+    /// who spoils it again is found. It stays open.
+    pub fn failed(&mut self, piece: PieceIndex) {
+        let Some(open) = self.open.get_mut(&piece) else { return };
+        for (peer, range) in open.start_over() {
+            self.let_go(peer, range.block_count());
+        }
+        self.mind_loose(piece);
+    }
+
+    /// Forgets what came of this piece and closes it; who was asked for what of it, so that it can be
+    /// cancelled.
+    pub fn release(&mut self, piece: PieceIndex) -> Vec<(PeerKey, Range)> {
+        let held = self.shut(piece);
+        if self.missing.has(piece) {
+            self.closed.put(piece);
+        }
+        held
+    }
+
+    /// An open piece that nobody is asked for and that lacks something: the peers that had it are gone, or
+    /// choke us. When memory is short and nothing moves, it is the one to [`Self::release`]; one that no
+    /// connected peer has before others, then the one with the least to lose.
+    pub fn stranded(&self) -> Option<PieceIndex> {
+        let idle = self.loose.iter().copied().filter(|piece| !self.open[piece].is_held());
+        idle.min_by_key(|piece| (self.availability(*piece) > 0, self.open[piece].here()))
+    }
+
+    /// These pieces are wanted from now on. What is open is finished, wanted or not.
+    pub fn set_wanted(&mut self, wanted: &Bitfield) {
+        for piece in
+            self.geometry.iter().filter(|piece| !self.have.has(*piece) && !self.open.contains_key(piece))
+        {
+            if wanted.has(piece) {
+                self.missing.insert(piece);
+                self.closed.put(piece);
+            } else {
+                self.missing.remove(piece);
+                self.closed.take(piece);
+            }
+        }
+    }
+
+    /// Whether a peer with these pieces has something that we want and lack.
+    pub fn is_interesting(&self, has: &Bitfield) -> bool {
+        if has.is_full() { !self.missing.is_empty() } else { has.common(&self.missing, 0).next().is_some() }
+    }
+
+    /// Whether we want this piece and lack it.
+    pub fn misses(&self, piece: PieceIndex) -> bool {
+        self.missing.has(piece)
+    }
+
+    /// The pieces we have verified.
+    pub fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// How many wanted pieces are not verified yet.
+    pub fn left_pieces(&self) -> u32 {
+        self.missing.count()
+    }
+
+    /// Whether every wanted piece is verified.
+    pub fn is_done(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Whether nothing is left to hand out, and yet something is missing.
+    pub fn in_endgame(&self) -> bool {
+        self.closed.is_empty() && self.loose.is_empty() && !self.is_done()
+    }
+
+    /// The length of all open pieces, in bytes: what waits in memory, or will.
+    pub fn open_bytes(&self) -> u64 {
+        self.open_bytes
+    }
+
+    /// How many connected peers have this piece.
+    pub fn availability(&self, piece: PieceIndex) -> u32 {
+        self.closed.availability(piece)
+    }
+
+    /// The first piece we miss that no connected peer has. Looks at all of them: for a message, not a loop.
+    pub fn first_missing_everywhere(&self) -> Option<PieceIndex> {
+        self.missing.iter().find(|piece| self.availability(*piece) == 0)
+    }
+
+    /// An open piece of which this peer could bring something: the one nearest to its end, or the first.
+    fn loose_piece(&self, ask: &Ask<'_>) -> Option<PieceIndex> {
+        let fits = |piece: &PieceIndex| ask.allows(*piece) && self.open[piece].welcomes(ask.peer);
+        let mut fitting = self.loose.iter().copied().filter(fits);
+        match self.order {
+            Order::Sequential => fitting.next(),
+            Order::RarestFirst => fitting.take(COMPARED).min_by_key(|piece| self.open[piece].missing()),
+        }
+    }
+
+    /// A piece that this peer could begin.
+    fn closed_piece(&mut self, ask: &Ask<'_>) -> Option<PieceIndex> {
+        let closed = &mut self.closed;
+        if let Some(only) = ask.only {
+            let mut allowed = only.iter().copied().filter(|piece| ask.has.has(*piece) && closed.has(*piece));
+            return allowed.next();
+        }
+        if closed.is_empty() {
+            return None;
+        }
+        let shortlist = &mut self.helpers.get_mut(&ask.peer)?.shortlist;
+        if self.order == Order::Sequential {
+            return shortlist.first(ask.has, closed);
+        }
+        if self.verified + (self.open.len() as u32) < RANDOM_FIRST
+            && let Some(piece) = closed.any_of(ask.has, REACH, &mut self.dice)
+        {
+            return Some(piece);
+        }
+        closed.rarest_of(ask.has, REACH).or_else(|| {
+            let from = self.dice.below(self.geometry.pieces() as usize) as u32;
+            shortlist.rarest(ask.has, closed, from)
+        })
+    }
+
+    fn open_up(&mut self, piece: PieceIndex) {
+        self.closed.take(piece);
+        let open = OpenPiece::new(self.geometry.whole(piece));
+        self.open_bytes += u64::from(open.bytes());
+        self.open.insert(piece, open);
+        self.mind_loose(piece);
+    }
+
+    /// Closes an open piece without saying what it is from now on.
+    fn shut(&mut self, piece: PieceIndex) -> Vec<(PeerKey, Range)> {
+        let Some(open) = self.open.remove(&piece) else { return Vec::new() };
+        self.loose.remove(&piece);
+        self.open_bytes -= u64::from(open.bytes());
+        let held = open.holders();
+        held.iter().for_each(|(peer, range)| self.let_go(*peer, range.block_count()));
+        held
+    }
+
+    fn hand_out(&mut self, ask: &Ask<'_>, piece: PieceIndex) -> Option<Job> {
+        let most = ask.max_bytes.div_ceil(BLOCK_BYTES);
+        let range = self.open.get_mut(&piece)?.hand_out(ask.peer, most)?;
+        self.mind_loose(piece);
+        self.hold(ask.peer, range.block_count());
+        Some(Job { range, duplicate: false })
+    }
+
+    /// Asks this peer, too, for what others would take longest for.
+    fn copy(&mut self, ask: &Ask<'_>, strict: bool) -> Option<Job> {
+        // Most often nobody is that slow, and looking at every block can be spared.
+        let slow = |(peer, helper): (&PeerKey, &Helper)| {
+            *peer != ask.peer
+                && helper.held_blocks > 0
+                && self.help_needed(ask, &[Some(*peer)], strict).is_some()
+        };
+        if !self.helpers.iter().any(slow) {
+            return None;
+        }
+        let within_reach = self.open.values().filter(|open| open.missing() > 0 && ask.allows(open.piece()));
+        let runs = within_reach.flat_map(|open| open.runs_to_copy(ask.peer));
+        let (_, run) = runs
+            .filter_map(|run| Some((self.help_needed(ask, &run.holders, strict)?, run)))
+            .max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        let range = self.far_end(ask, &run);
+        self.open.get_mut(&range.piece)?.hand_copy(ask.peer, range);
+        self.hold(ask.peer, range.block_count());
+        Some(Job { range, duplicate: true })
+    }
+
+    /// How long those who are asked for a run let us wait, in seconds, endless where that isn't known; `None`
+    /// when this peer is no help: at the end it must be sooner, before that (`strict`) known to be much
+    /// faster.
+    fn help_needed(&self, ask: &Ask<'_>, holders: &[Option<PeerKey>], strict: bool) -> Option<f64> {
+        let wait = holders.iter().flatten().map(|peer| self.wait_for(*peer, 0)).fold(f64::INFINITY, f64::min);
+        let ours = ask.rate_bytes_per_s as f64;
+        if strict {
+            let theirs = self.fastest(holders);
+            return (theirs > 0.0 && ours >= theirs * MUCH_FASTER && self.wait_for(ask.peer, 1) < wait)
+                .then_some(wait);
+        }
+        (ours == 0.0 || self.wait_for(ask.peer, 1) <= wait).then_some(wait)
+    }
+
+    /// The rate of the fastest of them, in bytes per second; 0 when none is known.
+    fn fastest(&self, holders: &[Option<PeerKey>]) -> f64 {
+        let rates = holders.iter().flatten().filter_map(|peer| self.helpers.get(peer));
+        rates.map(|helper| helper.rate_bytes_per_s as f64).fold(0.0, f64::max)
+    }
+
+    /// The part of the run that this peer would bring before those who hold it get there: they begin at the
+    /// front.
+    fn far_end(&self, ask: &Ask<'_>, run: &Run) -> Range {
+        let theirs = self.fastest(&run.holders);
+        let ours = ask.rate_bytes_per_s as f64;
+        let share = if theirs > 0.0 { ours / (ours + theirs) } else { 1.0 };
+        let blocks = run.range.block_count();
+        let most = ask.max_bytes.div_ceil(BLOCK_BYTES).clamp(1, blocks);
+        let wanted = ((f64::from(blocks) * share).ceil() as u32).clamp(1, most);
+        // One job stays inside one span.
+        let border = (run.range.end() - 1) / SPAN_BYTES * SPAN_BYTES;
+        let begin = (run.range.begin + (blocks - wanted) * BLOCK_BYTES).max(border);
+        Range { begin, length: run.range.end() - begin, ..run.range }
+    }
+
+    /// How long this peer takes for all it holds and so many blocks more, in seconds; endless where its rate
+    /// isn't known.
+    fn wait_for(&self, peer: PeerKey, more_blocks: u32) -> f64 {
+        let Some(helper) = self.helpers.get(&peer) else { return f64::INFINITY };
+        let bytes = f64::from(helper.held_blocks + more_blocks) * f64::from(BLOCK_BYTES);
+        if helper.rate_bytes_per_s == 0 { f64::INFINITY } else { bytes / helper.rate_bytes_per_s as f64 }
+    }
+
+    fn hold(&mut self, peer: PeerKey, blocks: u32) {
+        self.helpers.entry(peer).or_default().held_blocks += blocks;
+    }
+
+    fn let_go(&mut self, peer: PeerKey, blocks: u32) {
+        if let Some(helper) = self.helpers.get_mut(&peer) {
+            helper.held_blocks = helper.held_blocks.saturating_sub(blocks);
+        }
+    }
+
+    fn mind_loose(&mut self, piece: PieceIndex) {
+        if self.open.get(&piece).is_some_and(OpenPiece::is_loose) {
+            self.loose.insert(piece);
+        } else {
+            self.loose.remove(&piece);
+        }
+    }
+}
+
+impl Ask<'_> {
+    fn allows(&self, piece: PieceIndex) -> bool {
+        self.has.has(piece) && self.only.is_none_or(|only| only.contains(&piece))
+    }
+}
+
+#[cfg(test)]
+mod tests;
