@@ -3,17 +3,17 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-// The line as it was typed, and what it means.
-pub mod args; //     the command line, word by word
-pub mod help; //     what --help prints
-pub mod options; //  every command and option, described once
-pub mod settings; // what was typed, checked and grouped
-pub mod units; //    sizes, rates and times
-
 // What is said, and how it ends.
 pub mod exit; //   every exit code, and which error becomes which
 pub mod json; //   JSON as it is written
 pub mod screen; // where words leave the program
+
+// The line as it was typed, and what it means.
+pub mod units; //    sizes, rates and times
+pub mod options; //  every command and option, described once
+pub mod args; //     the command line, word by word
+pub mod help; //     what --help prints
+pub mod settings; // what was typed, checked and grouped
 
 // What commands share.
 pub mod source; // where a torrent comes from

@@ -5,7 +5,7 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use source::{Source, root};
+use source::{Source, code_only, modules_of, root};
 
 /// The most lines a file may have: what a person can read in one sitting.
 const MAX_LINES: usize = 600;
@@ -92,7 +92,7 @@ fn every_file_has_its_door_plate() {
     for source in Source::all() {
         let sentence =
             source.text.lines().find(|line| !line.starts_with("#![")).unwrap_or("").strip_prefix("//! ");
-        if !source.is_test() && sentence.is_none_or(|text| text.len() < 15) {
+        if !source.test && sentence.is_none_or(|text| text.len() < 15) {
             broken.push(format!("src/{}", source.name));
         }
     }
@@ -126,7 +126,7 @@ fn the_map_shows_every_room() {
     let names: BTreeSet<&str> = rooms.iter().map(|room| room.name.as_str()).collect();
     let mut declared: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
     for source in &sources {
-        declared.entry(source.module()).or_default().extend(modules_of(&source.text));
+        declared.entry(source.module()).or_default().extend(modules_of(&code_only(&source.text)));
     }
     for source in sources.iter().filter(|source| !matches!(source.name.as_str(), "lib.rs" | "main.rs")) {
         let module = source.module();
@@ -150,19 +150,6 @@ fn the_map_shows_every_room() {
     hold("src/lib.rs is the map: one line a room, `pub mod name; // its sentence`.", broken);
 }
 
-/// The modules a file declares in files of their own, in order.
-fn modules_of(text: &str) -> Vec<String> {
-    source::code_only(text)
-        .lines()
-        .filter_map(|line| {
-            let line = line.trim().strip_suffix(';')?;
-            let at = line.rfind("mod ")?;
-            let visible = line[..at].trim();
-            (visible.is_empty() || visible.starts_with("pub")).then(|| line[at + 4..].to_owned())
-        })
-        .collect()
-}
-
 #[test]
 fn a_room_knows_only_rooms_above_it() {
     let order: BTreeMap<String, usize> =
@@ -171,10 +158,10 @@ fn a_room_knows_only_rooms_above_it() {
     let inside: BTreeMap<String, Vec<String>> = sources
         .iter()
         .filter(|source| source.module().len() == 1)
-        .map(|source| (source.module()[0].clone(), modules_of(&source.text)))
+        .map(|source| (source.module()[0].clone(), modules_of(&source.code)))
         .collect();
     let mut broken = Vec::new();
-    for source in sources.iter().filter(|source| !source.is_test()) {
+    for source in sources.iter().filter(|source| !source.test) {
         let module = source.module();
         let Some(room) = module.first() else { continue };
         let Some(own) = order.get(room) else { continue };
@@ -193,7 +180,7 @@ fn a_room_knows_only_rooms_above_it() {
                 && them > us
             {
                 broken.push(format!(
-                    "src/{}:{line} uses {room}::{}, which comes after {} in its folder",
+                    "src/{}:{line} uses {}, which comes after {} in its folder",
                     source.name, path[1], module[1]
                 ));
             }
@@ -212,7 +199,7 @@ fn pure_rooms_stay_pure() {
     assert!(pure.len() >= 10, "the headings of src/lib.rs no longer say which rooms are pure");
     let mut broken = Vec::new();
     for source in Source::all() {
-        if source.is_test() || !source.module().first().is_some_and(|room| pure.contains(room)) {
+        if source.test || !source.module().first().is_some_and(|room| pure.contains(room)) {
             continue;
         }
         for (word, instead) in IMPURE {
@@ -233,7 +220,7 @@ fn each_package_has_one_home() {
     let mut broken = Vec::new();
     for source in Source::all() {
         for (package, homes) in HOMES {
-            if source.is_test() || at_home(&source.name, homes) {
+            if source.test || at_home(&source.name, homes) {
                 continue;
             }
             for line in source.lines_with(&format!("{package}::")) {
@@ -290,7 +277,7 @@ fn nothing_is_left_for_later() {
                 broken.push(format!("src/{}:{} {}", source.name, number + 1, line.trim()));
             }
         }
-        for line in source.lines_with(".unwrap()").into_iter().filter(|_| !source.is_test()) {
+        for line in source.lines_with(".unwrap()").into_iter().filter(|_| !source.test) {
             broken.push(format!("src/{}:{line} unwraps: expect, with the proof that it holds", source.name));
         }
     }

@@ -1,6 +1,7 @@
 //! Reads Rust source just well enough for the house rules: what is code and not comment or string, what is
 //! test, and which paths a file names.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,8 @@ pub struct Source {
     pub text: String,
     /// The text without comments, strings and test items; line breaks kept.
     pub code: String,
+    /// Whether the whole file is test: it, or a file above it, is declared under `#[cfg(test)]`.
+    pub test: bool,
 }
 
 impl Source {
@@ -21,14 +24,24 @@ impl Source {
         let mut files = Vec::new();
         walk(&root, &mut files);
         files.sort();
-        files.iter().map(|path| Source::read(&root, path)).collect()
+        let mut sources: Vec<Source> = files.iter().map(|path| Source::read(&root, path)).collect();
+        let mut shipped = BTreeSet::new();
+        for source in &sources {
+            let module = source.module();
+            shipped.extend(modules_of(&source.code).into_iter().map(|name| [&module[..], &[name]].concat()));
+        }
+        for source in &mut sources {
+            let module = source.module();
+            source.test = (1..=module.len()).any(|depth| !shipped.contains(&module[..depth]));
+        }
+        sources
     }
 
     fn read(root: &Path, path: &Path) -> Source {
         let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(path).unwrap();
         let code = without_tests(&code_only(&text));
-        Source { name, text, code }
+        Source { name, text, code, test: false }
     }
 
     /// The module this file is, as `["peer", "worker"]`; empty for `lib.rs` and `main.rs`.
@@ -39,11 +52,6 @@ impl Source {
             parts.pop();
         }
         parts
-    }
-
-    /// Whether the whole file is test: declared as `#[cfg(test)] mod tests;` beside what it tests.
-    pub fn is_test(&self) -> bool {
-        self.name.ends_with("/tests.rs") || self.name.contains("/tests/")
     }
 
     /// The line number of a byte position in `code` or `text`.
@@ -67,8 +75,22 @@ impl Source {
 
     /// Every path inside the crate that the code names, written from the crate's root, with its line.
     pub fn crate_paths(&self) -> Vec<(Vec<String>, usize)> {
-        paths(&self.code, &self.module()).into_iter().map(|(path, at)| (path, self.line(at))).collect()
+        let found = paths(&self.code, &self.module());
+        let found: BTreeSet<_> = found.into_iter().map(|(path, at)| (path, self.line(at))).collect();
+        found.into_iter().collect()
     }
+}
+
+/// The modules a piece of code declares in files of their own, in order.
+pub fn modules_of(code: &str) -> Vec<String> {
+    code.lines()
+        .filter_map(|line| {
+            let line = line.trim().strip_suffix(';')?;
+            let at = line.rfind("mod ")?;
+            let visible = line[..at].trim();
+            (visible.is_empty() || visible.starts_with("pub")).then(|| line[at + 4..].to_owned())
+        })
+        .collect()
 }
 
 /// The repository.
