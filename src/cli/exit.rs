@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::sys::Signal;
+
 /// What the program's end says to a script.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
@@ -30,6 +32,8 @@ pub enum Code {
     InTheWay = 10,
     /// Of several torrents at least one failed.
     SomeFailed = 11,
+    /// Stopped by SIGHUP, after saving: the terminal is gone.
+    HungUp = 129,
     /// Stopped by SIGINT, after saving.
     Interrupted = 130,
     /// Stopped by SIGTERM, after saving.
@@ -40,6 +44,16 @@ impl Code {
     /// The number a script sees.
     pub const fn number(self) -> u8 {
         self as u8
+    }
+}
+
+impl From<Signal> for Code {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Interrupt => Self::Interrupted,
+            Signal::Terminate => Self::Terminated,
+            Signal::HangUp => Self::HungUp,
+        }
     }
 }
 

@@ -16,7 +16,10 @@ pub mod help; //     what --help prints
 pub mod settings; // what was typed, checked and grouped
 
 // What commands share.
-pub mod source; // where a torrent comes from
+pub mod source; //   where a torrent comes from
+pub mod watch; //    from a torrent's thread to the one that prints
+pub mod progress; // for people
+pub mod events; //   for programs
 
 // A file per command.
 pub mod check;
@@ -81,7 +84,7 @@ fn code_of(printed: Result<(), Failure>) -> Code {
     }
 }
 
-/// Unix time with its fraction, in seconds; 0 where the clock stands before 1970.
+/// Unix time, with its fraction, in seconds; 0 where the clock stands before 1970.
 pub fn unix_time_s() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -70,7 +70,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
     digits.starts_with(|letter: char| letter.is_ascii_digit()).then_some((digits, unit))
 }
 
-/// `1.4 GiB`: three digits that matter, never more bytes than there are.
+/// `1.40 GiB`, `256 KiB`: three digits that matter, and no zeros behind the point of a whole number.
 pub fn for_people(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut value = bytes as f64;
@@ -80,10 +80,10 @@ pub fn for_people(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    match unit {
-        0 => format!("{bytes} B"),
-        _ if value < 9.995 => format!("{value:.2} {}", UNITS[unit]),
-        _ => format!("{value:.1} {}", UNITS[unit]),
+    match UNITS[unit] {
+        unit if value.fract() == 0.0 => format!("{value} {unit}"),
+        unit if value < 9.995 => format!("{value:.2} {unit}"),
+        unit => format!("{value:.1} {unit}"),
     }
 }
 
@@ -100,6 +100,11 @@ pub fn time_for_people(seconds: u64) -> String {
         3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
         _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),
     }
+}
+
+/// `0.25s`, and from ten seconds on as [`time_for_people`].
+pub fn elapsed_for_people(time: Duration) -> String {
+    if time.as_secs() < 10 { format!("{:.2}s", time.as_secs_f64()) } else { time_for_people(time.as_secs()) }
 }
 
 /// `1,234,567`.
@@ -192,14 +197,17 @@ mod tests {
         assert_eq!(for_people(0), "0 B");
         assert_eq!(for_people(999), "999 B");
         assert_eq!(for_people(1_000), "0.98 KiB");
-        assert_eq!(for_people(1 << 20), "1.00 MiB");
+        assert_eq!(for_people(1 << 20), "1 MiB");
+        assert_eq!(for_people(256 << 10), "256 KiB");
         assert_eq!(for_people(1_500_000_000), "1.40 GiB");
-        assert_eq!(for_people(u64::MAX), "16.0 EiB");
+        assert_eq!(for_people(u64::MAX), "16 EiB");
         assert_eq!(rate_for_people(12_900_000), "12.3 MiB/s");
         assert_eq!(time_for_people(59), "59s");
         assert_eq!(time_for_people(187), "3m07s");
         assert_eq!(time_for_people(7_500), "2h05m");
         assert_eq!(time_for_people(529_200), "6d03h");
+        assert_eq!(elapsed_for_people(Duration::from_millis(250)), "0.25s");
+        assert_eq!(elapsed_for_people(Duration::from_secs(61)), "1m01s");
         assert_eq!(grouped(7), "7");
         assert_eq!(grouped(1_234_567), "1,234,567");
     }
