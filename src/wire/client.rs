@@ -1,31 +1,12 @@
-//! What a peer calls itself, fit for a terminal: from its peer id (BEP 20), or in its own words (BEP 10).
+//! Which program a peer id belongs to (BEP 20), fit for a terminal.
 
 use crate::id::PeerId;
-
-/// The most characters of a name that are kept: enough for any client's, short enough for a line.
-pub const MAX_NAME_CHARS: usize = 48;
 
 /// The client behind a peer id, as `Transmission 3.00`; ids that follow no known habit come back as the
 /// printable part of their beginning. Never empty, never a control character.
 pub fn client_name(id: PeerId) -> String {
     let bytes = id.as_bytes();
     azureus_style(bytes).or_else(|| shadow_style(bytes)).unwrap_or_else(|| unknown_style(bytes))
-}
-
-/// Words of a stranger made fit for a terminal: at most [`MAX_NAME_CHARS`] characters, none of which moves
-/// the cursor, hides, or turns the line around.
-pub fn printable(words: &[u8]) -> String {
-    // A character has at most four bytes; what lies beyond is cut before it costs anything.
-    let words = &words[..words.len().min(4 * MAX_NAME_CHARS)];
-    String::from_utf8_lossy(words).chars().filter(|char| is_shown(*char)).take(MAX_NAME_CHARS).collect()
-}
-
-fn is_shown(char: char) -> bool {
-    // Besides control characters: soft hyphen, zero width and bidirectional marks, line separators, tags.
-    !char.is_control()
-        && !matches!(char,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Two letters of each client that is met in swarms today, and its name.
@@ -192,18 +173,8 @@ mod tests {
                 id[0] = *dice.pick(b"-AMOQRSTU").unwrap();
             }
             let name = name(&id);
-            assert!(!name.is_empty() && name.len() <= MAX_NAME_CHARS, "{id:?}: {name:?}");
+            assert!(!name.is_empty() && name.len() <= 40, "{id:?}: {name:?}");
             assert!(name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{id:?}: {name:?}");
         }
-    }
-
-    #[test]
-    fn words_are_cleaned_and_cut() {
-        assert_eq!(printable("µTorrent 3.5".as_bytes()), "µTorrent 3.5");
-        assert_eq!(printable(b"a\x1b[31mb\r\n\x7fc"), "a[31mbc");
-        assert_eq!(printable("\u{202e}evil\u{200b}\u{85}".as_bytes()), "evil");
-        assert_eq!(printable(b"\xff\xfe"), "\u{fffd}\u{fffd}");
-        assert_eq!(printable("é".repeat(1000).as_bytes()).chars().count(), MAX_NAME_CHARS);
-        assert_eq!(printable(b""), "");
     }
 }

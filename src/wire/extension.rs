@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::bencode::{self, BencodeError, Dict, Value};
-use crate::wire::client::printable;
+use crate::text;
 
 /// The number of the extension handshake itself.
 pub const HANDSHAKE: u8 = 0;
@@ -20,6 +20,9 @@ pub const UT_METADATA: u8 = 2;
 
 /// The number under which we hear that a peer has lost a piece (BEP 54).
 pub const LT_DONTHAVE: u8 = 3;
+
+/// The most that is kept of what a peer calls itself, in bytes: enough for any client, short enough for a line.
+pub const MAX_VERSION_BYTES: usize = 48;
 
 /// What we announce as `v`.
 pub const VERSION: &str = concat!("rill/", env!("CARGO_PKG_VERSION"));
@@ -167,7 +170,7 @@ fn is_set(value: Value<'_>) -> bool {
 }
 
 fn version(value: Value<'_>) -> Option<String> {
-    let text = printable(value.as_bytes()?).trim().to_owned();
+    let text = text::prose(value.as_bytes()?, MAX_VERSION_BYTES).trim().to_owned();
     Some(text).filter(|text| !text.is_empty())
 }
 
@@ -243,7 +246,7 @@ mod tests {
         handshake.update(odd).unwrap();
         assert_eq!(handshake, sample());
         let text = ExtensionHandshake::decode(b"d1:v11:\x1b[2Jbad\r\nbte").unwrap();
-        assert_eq!(text.version.as_deref(), Some("[2Jbadbt"));
+        assert_eq!(text.version.as_deref(), Some("[2Jbad  bt"));
         assert_eq!(ExtensionHandshake::decode(b"d1:mi3eetail").unwrap(), ExtensionHandshake::default());
     }
 
