@@ -115,6 +115,14 @@ impl Bitfield {
     }
 }
 
+impl Extend<PieceIndex> for Bitfield {
+    fn extend<T: IntoIterator<Item = PieceIndex>>(&mut self, pieces: T) {
+        pieces.into_iter().for_each(|piece| {
+            self.insert(piece);
+        });
+    }
+}
+
 /// Up to eight bytes as a number whose highest bit is the first piece.
 fn word(bytes: &[u8]) -> u64 {
     bytes.try_into().map_or_else(

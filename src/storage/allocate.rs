@@ -1,1 +1,197 @@
-//! Blocks reserved before anything is mapped.
+//! Blocks reserved before anything is mapped: a full disk is met before the first byte is fetched.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::StorageError;
+use crate::sys::file::{self, Access, next_data};
+use crate::sys::{disk_free, is_full, reserve};
+
+/// What was made, so that it can be taken away again when the disk turns out to be too small.
+#[derive(Debug, Default)]
+pub struct Made {
+    files: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+}
+
+impl Made {
+    /// These folders were made, the outer ones first.
+    pub fn folders(&mut self, folders: Vec<PathBuf>) {
+        self.folders.extend(folders);
+    }
+
+    /// This file was made.
+    pub fn file(&mut self, file: PathBuf) {
+        self.files.push(file);
+    }
+
+    /// Takes away what was made. What can't be removed stays: there is an error already that says more.
+    pub fn undo(self) {
+        self.files.iter().for_each(|file| drop(fs::remove_file(file)));
+        self.folders.iter().rev().for_each(|folder| drop(fs::remove_dir(folder)));
+    }
+}
+
+/// How many bytes a file of this length will still take from the disk.
+pub fn missing_bytes(path: &Path, length: u64) -> u64 {
+    /// The unit of `st_blocks`, whatever the file system's own blocks are.
+    const UNIT: u64 = 512;
+    let there =
+        fs::symlink_metadata(path).map_or(0, |meta| if meta.is_file() { meta.blocks() * UNIT } else { 0 });
+    length.saturating_sub(there)
+}
+
+/// Sees to it that the file system that holds `dir` has this many bytes left.
+///
+/// # Errors
+/// [`StorageError::DiskFull`] with both numbers.
+pub fn has_room(dir: &Path, needed: u64) -> Result<(), StorageError> {
+    let free = disk_free(dir).map_err(|error| StorageError::io("look at", dir, error))?;
+    match needed > free {
+        true => Err(StorageError::DiskFull { path: dir.to_path_buf(), needed, free }),
+        false => Ok(()),
+    }
+}
+
+/// Opens or makes a file to write to, exactly `length` bytes long, with all its blocks reserved.
+///
+/// # Errors
+/// [`StorageError::DiskFull`] when there is no room; [`StorageError::InTheWay`] for a link;
+/// [`StorageError::Stopped`] when `cancel` was set while zeros were being written.
+pub fn make_file(
+    path: &Path,
+    length: u64,
+    made: &mut Made,
+    cancel: &AtomicBool,
+) -> Result<File, StorageError> {
+    let failed = |doing| move |error| StorageError::io(doing, path, error);
+    let file = match file::open(path, Access::CreateNew) {
+        Ok(file) => {
+            made.file(path.to_path_buf());
+            file
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            file::open(path, Access::Write).map_err(failed("open"))?
+        }
+        Err(error) => return Err(failed("create")(error)),
+    };
+    let meta = file.metadata().map_err(failed("look at"))?;
+    if !meta.is_file() {
+        let what = "is no file, and one has to be there".to_owned();
+        return Err(StorageError::InTheWay { path: path.to_path_buf(), what });
+    }
+    if meta.len() > length {
+        file.set_len(length).map_err(failed("shorten"))?;
+    }
+    if length > 0 {
+        reserve_all(&file, meta.len(), length, cancel).map_err(|error| match error {
+            Refused::Stopped => StorageError::Stopped,
+            Refused::Io(error) if is_full(&error) => StorageError::DiskFull {
+                path: path.to_path_buf(),
+                needed: missing_bytes(path, length),
+                free: path.parent().and_then(|dir| disk_free(dir).ok()).unwrap_or(0),
+            },
+            Refused::Io(error) => failed("reserve blocks for")(error),
+        })?;
+    }
+    Ok(file)
+}
+
+enum Refused {
+    Stopped,
+    Io(std::io::Error),
+}
+
+impl From<std::io::Error> for Refused {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn reserve_all(file: &File, before: u64, length: u64, cancel: &AtomicBool) -> Result<(), Refused> {
+    if reserve(file, 0, length)? {
+        return Ok(());
+    }
+    // A file system that can't reserve: zeros do it, in the holes and behind the end.
+    let mut at = 0;
+    while at < before.min(length) {
+        let data = next_data(file, at)?.unwrap_or(before..before);
+        write_zeros(file, at, data.start.min(length), cancel)?;
+        at = data.end;
+    }
+    write_zeros(file, before, length, cancel)
+}
+
+fn write_zeros(file: &File, mut at: u64, end: u64, cancel: &AtomicBool) -> Result<(), Refused> {
+    let zeros = vec![0; 256 * 1024];
+    while at < end {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Refused::Stopped);
+        }
+        let step = (end - at).min(zeros.len() as u64);
+        file.write_all_at(&zeros[..step as usize], at)?;
+        at += step;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Scratch;
+    use super::*;
+
+    fn go() -> AtomicBool {
+        AtomicBool::new(false)
+    }
+
+    #[test]
+    fn a_file_gets_its_length_and_can_be_taken_back() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("a");
+        let mut made = Made::default();
+        let file = make_file(&path, 10_000, &mut made, &go()).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 10_000);
+        assert_eq!(missing_bytes(&path, 10_000), 0);
+        assert!(missing_bytes(&path, 1_000_000) > 900_000);
+        made.undo();
+        assert!(scratch.names().is_empty());
+    }
+
+    #[test]
+    fn what_was_there_keeps_its_bytes_and_stays_after_an_undo() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("a");
+        fs::write(&path, b"0123456789").unwrap();
+        let mut made = Made::default();
+        make_file(&path, 20, &mut made, &go()).unwrap();
+        make_file(&path, 15, &mut made, &go()).unwrap();
+        made.undo();
+        assert_eq!(fs::read(&path).unwrap(), b"0123456789\0\0\0\0\0");
+    }
+
+    #[test]
+    fn zeros_fill_holes_and_spare_data() {
+        let scratch = Scratch::new();
+        let file = file::open(&scratch.path().join("a"), Access::CreateNew).unwrap();
+        file.write_all_at(b"data", 1_000_000).unwrap();
+        let mut at = 0;
+        while let Some(data) = next_data(&file, at).unwrap() {
+            assert!(write_zeros(&file, at, data.start, &go()).is_ok());
+            at = data.end;
+        }
+        let bytes = fs::read(scratch.path().join("a")).unwrap();
+        assert_eq!(&bytes[1_000_000..], b"data");
+        assert!(bytes[..1_000_000].iter().all(|byte| *byte == 0));
+        assert!(matches!(write_zeros(&file, 0, 1, &AtomicBool::new(true)), Err(Refused::Stopped)));
+    }
+
+    #[test]
+    fn more_than_the_disk_holds_is_refused_with_both_numbers() {
+        let scratch = Scratch::new();
+        let error = has_room(scratch.path(), u64::MAX - 1).unwrap_err();
+        assert!(matches!(error, StorageError::DiskFull { needed, free, .. } if needed > free));
+        assert_eq!(error.exit_code(), 8);
+    }
+}

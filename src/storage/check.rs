@@ -1,1 +1,304 @@
-//! Hashing what is on disk, on all cores.
+//! Hashing what is on disk, on all cores: many pieces side by side in each, reading ahead, and leaving the page
+//! cache as it was found.
+
+use std::fs::File;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::error::StorageError;
+use super::files::{Files, is_missing};
+use super::reader::Reader;
+use super::spans::{Home, Run};
+use crate::bitfield::Bitfield;
+use crate::geometry::{PieceIndex, Range};
+use crate::sha1::{self, Feed, Running};
+use crate::sys::file::{cached_bytes, next_data, will_need, will_not_need};
+
+/// How many pieces one thread hashes side by side: what the widest vectors take.
+const LANES: usize = 16;
+
+/// How much of each piece is read at a time, in bytes: with all lanes 1 MiB, which stays in a core's own cache
+/// between reading and hashing.
+const STEP_BYTES: u32 = 64 * 1024;
+
+/// How much is read ahead of what is being hashed, in bytes, when it isn't in the page cache.
+const AHEAD_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How often the caller hears of progress, at least, and may stop the check.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// What a check needs to know, shared by its threads.
+struct Work<'a> {
+    files: &'a Arc<Files>,
+    reader: Reader,
+    batches: Vec<Batch<'a>>,
+    next: AtomicUsize,
+    /// The hash of a whole piece of zeros, computed when the first hole is met.
+    zeros: OnceLock<[u8; 20]>,
+    cancel: &'a AtomicBool,
+}
+
+/// Pieces that one thread hashes side by side.
+struct Batch<'a> {
+    pieces: &'a [PieceIndex],
+    /// Whether nothing of it was in the page cache before we came.
+    fresh: AtomicBool,
+}
+
+/// What a thread tells about some pieces: how many bytes they hold, and which of them are whole.
+type Report = Result<(u64, Vec<PieceIndex>), StorageError>;
+
+/// Hashes these pieces and gives those that are whole. A missing or short file makes its pieces missing.
+///
+/// # Errors
+/// [`StorageError::Stopped`] soon after `cancel` was set; others when the disk can't be read.
+pub fn hash_pieces(
+    files: &Arc<Files>,
+    pieces: &[PieceIndex],
+    cancel: &AtomicBool,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Bitfield, StorageError> {
+    let geometry = files.info.geometry;
+    let total: u64 = pieces.iter().map(|piece| u64::from(geometry.len_of(*piece))).sum();
+    let mut have = Bitfield::empty(geometry.pieces());
+    if pieces.is_empty() {
+        return Ok(have);
+    }
+    let work = Work {
+        files,
+        reader: Reader::new(Arc::clone(files)),
+        batches: batches(files, pieces),
+        next: AtomicUsize::new(0),
+        zeros: OnceLock::new(),
+        cancel,
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(work.batches.len());
+    let (tell, told) = unbounded();
+    thread::scope(|scope| {
+        for number in 0..threads {
+            let (work, tell) = (&work, tell.clone());
+            let body = move || check_batches(work, number, threads, &tell);
+            let thread = thread::Builder::new().name(format!("check-{number}"));
+            if let Err(error) = thread.spawn_scoped(scope, body) {
+                // The others, if any, do the work.
+                if number == 0 {
+                    return Err(StorageError::io("start a thread to check", &files.root(), error));
+                }
+            }
+        }
+        drop(tell);
+        collect(&told, &mut have, |done| progress(done, total))
+    })?;
+    Ok(have)
+}
+
+/// Takes in what the threads tell until all of them are done.
+fn collect(
+    told: &Receiver<Report>,
+    have: &mut Bitfield,
+    mut progress: impl FnMut(u64),
+) -> Result<(), StorageError> {
+    let mut done = 0;
+    progress(done);
+    loop {
+        match told.recv_timeout(REPORT_EVERY) {
+            Ok(report) => {
+                let (bytes, whole) = report?;
+                done += bytes;
+                have.extend(whole);
+            }
+            Err(error) if error.is_timeout() => {}
+            Err(_) => return Ok(()),
+        }
+        progress(done);
+    }
+}
+
+/// Cuts the pieces into batches: as many pieces as there are lanes when they are in the page cache, fewer large
+/// ones when a slow disk would have to jump between them.
+fn batches<'a>(files: &Files, mut pieces: &'a [PieceIndex]) -> Vec<Batch<'a>> {
+    let mut batches = Vec::new();
+    let by_bytes =
+        (AHEAD_BYTES / u64::from(files.info.geometry.piece_bytes())).clamp(1, LANES as u64) as usize;
+    while !pieces.is_empty() {
+        let wide = &pieces[..pieces.len().min(LANES)];
+        let fresh = by_bytes < LANES && cached(files, wide) == Some(0);
+        let (now, later) = pieces.split_at(if fresh { wide.len().min(by_bytes) } else { wide.len() });
+        batches.push(Batch { pieces: now, fresh: AtomicBool::new(false) });
+        pieces = later;
+    }
+    batches
+}
+
+/// One thread: takes the next batch until none is left, its reader asking for what comes after.
+fn check_batches(work: &Work<'_>, number: usize, threads: usize, tell: &Sender<Report>) {
+    let mut buffer = vec![0; LANES * STEP_BYTES as usize];
+    work.read_ahead(number);
+    loop {
+        let at = work.next.fetch_add(1, Ordering::Relaxed);
+        let Some(batch) = work.batches.get(at) else { return };
+        // Each batch was asked for by whoever took the one `threads` before it.
+        work.read_ahead(at + threads);
+        let report = work.check_batch(batch.pieces, &mut buffer);
+        if batch.fresh.load(Ordering::Relaxed) {
+            work.for_each_run(batch.pieces, |file, run| {
+                will_not_need(file, run.offset..run.offset + run.length)
+            });
+        }
+        let failed = report.is_err();
+        if tell.send(report).is_err() || failed {
+            work.next.fetch_add(work.batches.len(), Ordering::Relaxed);
+            return;
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Asks the kernel for a batch that a thread will take soon, and notes whether we are the ones who bring it in.
+    fn read_ahead(&self, at: usize) {
+        let Some(batch) = self.batches.get(at) else { return };
+        match cached(self.files, batch.pieces) {
+            Some(0) => batch.fresh.store(true, Ordering::Relaxed),
+            Some(bytes) if bytes >= self.bytes(batch.pieces) => return,
+            _ => {}
+        }
+        self.for_each_run(batch.pieces, |file, run| will_need(file, run.offset..run.offset + run.length));
+    }
+
+    fn bytes(&self, pieces: &[PieceIndex]) -> u64 {
+        pieces.iter().map(|piece| u64::from(self.files.info.geometry.len_of(*piece))).sum()
+    }
+
+    fn for_each_run(&self, pieces: &[PieceIndex], mut each: impl FnMut(&File, Run)) {
+        for_each_run(self.files, pieces, |file, run| {
+            each(file, run);
+            true
+        });
+    }
+
+    fn check_batch(&self, pieces: &[PieceIndex], buffer: &mut [u8]) -> Report {
+        let mut whole = Vec::new();
+        let mut lanes = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            match self.is_hole(*piece)? {
+                true if self.is_zeros(*piece) => whole.push(*piece),
+                true => {}
+                false => lanes.push((*piece, Running::new())),
+            }
+        }
+        let mut begin = 0;
+        while !lanes.is_empty() && begin < self.files.info.geometry.piece_bytes() {
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(StorageError::Stopped);
+            }
+            self.step(&mut lanes, begin, buffer)?;
+            begin += STEP_BYTES;
+        }
+        let hashes = &self.files.info.hashes;
+        let found = lanes.into_iter().map(|(piece, running)| (piece, running.finish()));
+        whole.extend(found.filter(|(piece, hash)| hashes[piece.as_usize()] == *hash).map(|(piece, _)| piece));
+        Ok((self.bytes(pieces), whole))
+    }
+
+    /// Reads the next bytes of each piece and hashes them together. Pieces whose bytes aren't there fall out.
+    fn step(
+        &self,
+        lanes: &mut Vec<(PieceIndex, Running)>,
+        begin: u32,
+        buffer: &mut [u8],
+    ) -> Result<(), StorageError> {
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(lanes.len());
+        let mut chunks = buffer.chunks_exact_mut(STEP_BYTES as usize);
+        let mut kept = Vec::with_capacity(lanes.len());
+        for (piece, running) in lanes.drain(..) {
+            let length = self.files.info.geometry.len_of(piece).saturating_sub(begin).min(STEP_BYTES);
+            let chunk = chunks.next().expect("a batch has at most as many pieces as the buffer has chunks");
+            let bytes = &mut chunk[..length as usize];
+            let read = match length {
+                0 => Ok(()),
+                _ => self.reader.read_at(Range { piece, begin, length }, bytes),
+            };
+            match read {
+                Ok(()) => {
+                    kept.push((piece, running));
+                    parts.push(bytes);
+                }
+                Err(StorageError::Truncated { .. }) => {}
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut feeds: Vec<Feed<'_>> =
+            kept.iter_mut().zip(parts).map(|((_, running), bytes)| Feed { running, bytes }).collect();
+        sha1::advance(&mut feeds);
+        drop(feeds);
+        *lanes = kept;
+        Ok(())
+    }
+
+    /// Whether every byte of the piece lies in a hole: reserved and never written.
+    fn is_hole(&self, piece: PieceIndex) -> Result<bool, StorageError> {
+        let mut hole = true;
+        let mut failed = None;
+        for_each_run(self.files, &[piece], |file, run| {
+            match next_data(file, run.offset) {
+                Ok(data) => hole &= data.is_none_or(|data| data.start >= run.offset + run.length),
+                Err(error) => {
+                    let path = self.files.path_of(run.home).unwrap_or_default();
+                    failed = Some(StorageError::io("read", &path, error));
+                }
+            }
+            hole && failed.is_none()
+        });
+        failed.map_or(Ok(hole), Err)
+    }
+
+    /// Whether a piece is all zeros in the torrent, too.
+    fn is_zeros(&self, piece: PieceIndex) -> bool {
+        let geometry = self.files.info.geometry;
+        let zeros = |length: u32| sha1::digest(&vec![0; length as usize]);
+        let hash = match geometry.len_of(piece) {
+            length if length == geometry.piece_bytes() => *self.zeros.get_or_init(|| zeros(length)),
+            length => zeros(length),
+        };
+        self.files.info.hashes[piece.as_usize()] == hash
+    }
+}
+
+/// How many bytes of these pieces are in the page cache; `None` when the kernel can't say.
+fn cached(files: &Files, pieces: &[PieceIndex]) -> Option<u64> {
+    let mut sum = Some(0);
+    for_each_run(files, pieces, |file, run| {
+        let bytes = cached_bytes(file, run.offset..run.offset + run.length);
+        sum = sum.zip(bytes).map(|(sum, bytes)| sum + bytes);
+        sum.is_some()
+    });
+    sum
+}
+
+/// Calls `each` for the runs of these neighbouring pieces that have a file, until it says false. A run is as long
+/// as its file allows: pieces that follow each other in one file are one run.
+fn for_each_run(files: &Files, pieces: &[PieceIndex], mut each: impl FnMut(&File, Run) -> bool) {
+    let geometry = files.info.geometry;
+    let mut rest = pieces;
+    while let Some(first) = rest.first() {
+        let together =
+            rest.iter().zip(first.get()..).take_while(|(piece, number)| piece.get() == *number).count();
+        let (now, later) = rest.split_at(together);
+        rest = later;
+        let length = now.iter().map(|piece| u64::from(geometry.len_of(*piece))).sum();
+        for run in files.spans.runs(geometry.offset_of(*first), length) {
+            if let (Home::File(_) | Home::Side, Ok(Some(file))) = (run.home, files.open(run.home))
+                && !each(&file, run)
+            {
+                return;
+            }
+        }
+    }
+}

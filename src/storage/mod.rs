@@ -1,9 +1,538 @@
 //! Bytes on disk: from a verified piece to a file under its final name.
+//!
+//! The owner of a torrent opens its [`Storage`], has what is there checked, prepares the files, writes verified
+//! pieces, and finishes; peer threads read through a [`Reader`].
 
-pub mod paths; //    where things go, and what is in the way
+pub mod error; //    what can go wrong, and which exit code that is
+pub mod shelf; //    a bounded number of open things
 pub mod spans; //    which bytes of which files make up a range
+pub mod paths; //    where things go, and what is in the way
+pub mod survey; //   what is there already
 pub mod allocate; // blocks reserved before anything is mapped
 pub mod map; //      the memory map the owner writes through
+pub mod files; //    the files as they stand, a bounded number of them open
 pub mod reader; //   verified bytes, read for those who want them
-pub mod check; //    hashing what is on disk, on all cores
 pub mod resume; //   saved progress that never claims a byte that isn't there
+pub mod check; //    hashing what is on disk, on all cores
+pub mod report; //   what a check found, file by file
+pub mod disk; //     the disk thread: steady write-back, saves
+pub mod writer; //   where verified bytes are written
+pub mod finish; //   the last steps, and the final name
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use crate::bitfield::Bitfield;
+use crate::geometry::{PieceIndex, Range};
+use crate::metainfo::Info;
+use crate::sys::file::{Access, open};
+
+use allocate::Made;
+pub use error::StorageError;
+use files::Files;
+pub use paths::Place;
+use paths::{Folders, Site};
+pub use reader::{Reader, SendError};
+pub use report::FileReport;
+use resume::Saved;
+use spans::{Fate, Home, Spans};
+use survey::{Stand, Survey};
+use writer::Writer;
+
+/// How long [`Storage::close`] waits for a slow disk: a stop takes three seconds at most, trackers included.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Which files are wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Selection {
+    /// All of them.
+    #[default]
+    All,
+    /// Those with `true`, by their number among [`Info::files`].
+    Files(Vec<bool>),
+}
+
+/// One torrent's bytes on disk.
+#[derive(Debug)]
+pub struct Storage {
+    info: Arc<Info>,
+    site: Site,
+    overwrite: bool,
+    wanted: Vec<bool>,
+    needed: Bitfield,
+    survey: Survey,
+    files: Arc<Files>,
+    saved: Option<Saved>,
+    have: Bitfield,
+    /// The part of `have` that saved progress vouched for.
+    trusted: Bitfield,
+    writer: Option<Writer>,
+    /// Held while we write: no second rill writes to the same place.
+    lock: Option<File>,
+}
+
+impl Storage {
+    /// Looks at what is there and decides where the bytes will go. Makes and changes nothing.
+    ///
+    /// # Errors
+    /// [`StorageError::InTheWay`] when something that isn't ours has a name we need.
+    pub fn open(info: Arc<Info>, place: &Place, selection: Selection) -> Result<Self, StorageError> {
+        let site = Site::new(place, &info)?;
+        let wanted = wanted_files(&info, &selection);
+        let survey = Survey::of(&info, &site, &wanted, place.overwrite)?;
+        let needed = needed_pieces(&info, &wanted);
+        let saved = Saved::read(&site.saved, info.geometry.pieces(), info.files.len());
+        let files = files_of(&info, &site, &survey, &wanted, &needed, false);
+        let none = Bitfield::empty(info.geometry.pieces());
+        Ok(Self {
+            overwrite: place.overwrite,
+            saved: saved.filter(|saved| saved.info_hash == info.info_hash),
+            have: none.clone(),
+            trusted: none,
+            writer: None,
+            lock: None,
+            info,
+            site,
+            wanted,
+            needed,
+            survey,
+            files,
+        })
+    }
+
+    /// The finished file or folder, to read and never to write: for `seed`. Links in it are followed.
+    ///
+    /// # Errors
+    /// When it isn't there, or is a file where the torrent has a folder.
+    pub fn seed_open(info: Arc<Info>, place: &Place) -> Result<Self, StorageError> {
+        let site = Site::new(place, &info)?;
+        let finished = site.finished.clone();
+        Self::read_only(info, site, &finished)
+    }
+
+    /// As [`seed_open`](Self::seed_open), but the `.part` will do where nothing is finished: for `check`.
+    ///
+    /// # Errors
+    /// When neither is there.
+    pub fn check_open(info: Arc<Info>, place: &Place) -> Result<Self, StorageError> {
+        let site = Site::new(place, &info)?;
+        let part = !site.finished.exists() && site.part.exists();
+        let root = if part { site.part.clone() } else { site.finished.clone() };
+        Self::read_only(info, site, &root)
+    }
+
+    fn read_only(info: Arc<Info>, site: Site, root: &Path) -> Result<Self, StorageError> {
+        let meta = fs::metadata(root).map_err(|error| StorageError::io("open", root, error))?;
+        if meta.is_dir() != info.is_folder || !(meta.is_dir() || meta.is_file()) {
+            let what = format!("is no {}", if info.is_folder { "folder" } else { "file" });
+            return Err(StorageError::InTheWay { path: root.to_path_buf(), what });
+        }
+        let wanted = wanted_files(&info, &Selection::All);
+        let there = report::lengths(&info, root);
+        let survey = Survey { stand: Stand::Finished, there, replaces_finished: false, replaces_part: false };
+        let none = Bitfield::empty(info.geometry.pieces());
+        let needed = Bitfield::full(info.geometry.pieces());
+        let spans = Spans::new(&info, &needed, |_| Fate::OnDisk);
+        let files = Files::new(Arc::clone(&info), spans, root.to_path_buf(), site.side.clone(), true);
+        Ok(Self {
+            info,
+            site,
+            overwrite: false,
+            wanted,
+            needed,
+            survey,
+            files: Arc::new(files),
+            saved: None,
+            have: none.clone(),
+            trusted: none,
+            writer: None,
+            lock: None,
+        })
+    }
+
+    /// Finds out which pieces are there: trusts saved progress where nobody touched the files since, and hashes
+    /// the rest on all cores. `progress` hears of bytes done and bytes in all a few times a second.
+    ///
+    /// # Errors
+    /// [`StorageError::InTheWay`] when what has our name holds nothing of this torrent;
+    /// [`StorageError::Stopped`] soon after `cancel` was set; others when the disk can't be read.
+    pub fn check(
+        &mut self,
+        cancel: &AtomicBool,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Bitfield, StorageError> {
+        loop {
+            self.check_once(cancel, &mut progress)?;
+            if !self.have.is_empty() || self.survey.stand == Stand::Fresh || self.is_ours() {
+                return Ok(self.have.clone());
+            }
+            let path = self.files.root();
+            if !self.overwrite {
+                let what =
+                    "is in the way: none of its bytes belong to this torrent (--overwrite replaces it)";
+                return Err(StorageError::InTheWay { path, what: what.to_owned() });
+            }
+            match self.survey.stand {
+                // What is in a folder and not in the torrent stays; what is in both is overwritten in place.
+                _ if self.info.is_folder => return Ok(self.have.clone()),
+                Stand::Finished => {
+                    self.survey =
+                        Survey::beside_finished(&self.info, &self.site, &self.wanted, self.overwrite, true)?;
+                }
+                Stand::Part | Stand::Fresh => {
+                    self.survey.stand = Stand::Fresh;
+                    self.survey.there.fill(None);
+                    self.survey.replaces_part = true;
+                }
+            }
+            self.files = files_of(&self.info, &self.site, &self.survey, &self.wanted, &self.needed, false);
+        }
+    }
+
+    /// Whether saved progress says that what is there is this torrent's, even if no piece is whole yet.
+    fn is_ours(&self) -> bool {
+        self.saved.as_ref().is_some_and(|saved| saved.finished == (self.survey.stand == Stand::Finished))
+    }
+
+    fn check_once(
+        &mut self,
+        cancel: &AtomicBool,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<(), StorageError> {
+        let mut trusted = Bitfield::empty(self.info.geometry.pieces());
+        let mut unsure = Vec::new();
+        let trust = self.saved.as_ref().filter(|_| self.is_ours()).map(|saved| Trust::new(saved, self));
+        for piece in self.info.geometry.iter().filter(|piece| self.can_be_there(*piece)) {
+            match trust.as_ref().and_then(|trust| trust.says(self, piece)) {
+                Some(true) => trusted.extend([piece]),
+                Some(false) => {}
+                None => unsure.push(piece),
+            }
+        }
+        self.have = check::hash_pieces(&self.files, &unsure, cancel, progress)?;
+        self.have.extend(trusted.iter());
+        self.trusted = trusted;
+        Ok(())
+    }
+
+    fn runs(&self, piece: PieceIndex) -> impl Iterator<Item = spans::Run> + '_ {
+        let geometry = self.info.geometry;
+        self.files.spans.runs(geometry.offset_of(piece), u64::from(geometry.len_of(piece)))
+    }
+
+    /// Whether every byte of the piece has a place on disk that is there.
+    fn can_be_there(&self, piece: PieceIndex) -> bool {
+        self.runs(piece).all(|run| match run.home {
+            Home::File(index) => {
+                self.survey.there[index].is_some_and(|there| there >= run.offset + run.length)
+            }
+            Home::Side => self.survey.stand != Stand::Fresh,
+            Home::Padding => true,
+            Home::Nowhere => false,
+        })
+    }
+
+    /// The pieces that hold wanted bytes.
+    pub const fn needed(&self) -> &Bitfield {
+        &self.needed
+    }
+
+    /// The pieces that the last [`check`](Self::check) found.
+    pub const fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// Whether all that is wanted stood whole under its final name when it was checked: nothing is left to do.
+    pub fn is_whole(&self) -> bool {
+        let whole = |(index, file): (usize, &crate::metainfo::File)| {
+            !self.wanted[index] || self.survey.there[index] == Some(file.length)
+        };
+        self.survey.stand == Stand::Finished
+            && !self.have.lacks_any_of(&self.needed)
+            && self.info.files.iter().enumerate().all(whole)
+    }
+
+    /// What the check found, file by file, padding left out.
+    pub fn report(&self) -> Vec<FileReport> {
+        report::report(&self.info, &self.have, &self.survey.there)
+    }
+
+    /// Where the bytes stand now: the finished file or folder, or the `.part`.
+    pub fn path(&self) -> std::path::PathBuf {
+        self.files.root()
+    }
+
+    /// Makes folders and files, reserves all blocks that wanted bytes will take, and gets ready to write. Does
+    /// nothing when all that is wanted [is whole](Self::is_whole). To be called once, after
+    /// [`check`](Self::check).
+    ///
+    /// # Errors
+    /// [`StorageError::DiskFull`] when there is no room: then what was made just now is gone again.
+    /// [`StorageError::InTheWay`] when another rill writes here. [`StorageError::Stopped`] when `cancel` was set
+    /// while zeros were written to a file system that can't reserve.
+    pub fn prepare(&mut self, cancel: &AtomicBool) -> Result<(), StorageError> {
+        if self.is_whole() {
+            return Ok(());
+        }
+        paths::make_target(&self.site.dir)?;
+        if self.survey.stand != Stand::Fresh {
+            self.lock = Some(lock(&self.files.root())?);
+        }
+        self.has_room()?;
+        let mut made = Made::default();
+        match self.make_all(&mut made, cancel) {
+            Ok(writer) => {
+                self.writer = Some(writer);
+                Ok(())
+            }
+            Err(error) => {
+                self.lock = None;
+                made.undo();
+                Err(error)
+            }
+        }
+    }
+
+    fn has_room(&self) -> Result<(), StorageError> {
+        let wanted = self.info.files.iter().enumerate().filter(|(index, _)| self.wanted[*index]);
+        let needed: u64 =
+            wanted.map(|(index, file)| allocate::missing_bytes(&self.files.path(index), file.length)).sum();
+        let aside = allocate::missing_bytes(&self.site.side, self.files.spans.side_bytes());
+        allocate::has_room(&self.site.dir, needed + aside)
+    }
+
+    fn make_all(&mut self, made: &mut Made, cancel: &AtomicBool) -> Result<Writer, StorageError> {
+        if self.survey.replaces_part {
+            survey::clear(&self.site.part)?;
+        }
+        // Saved before the first file is there, so that a kill in between leaves nothing that isn't known as ours.
+        let saved = self.first_save();
+        if self.saved.is_none() {
+            made.file(self.site.saved.clone());
+        }
+        saved.write(&self.site.saved, false)?;
+        let mut folders = Folders::below(&self.files.root());
+        for index in 0..self.info.files.len() {
+            if self.wanted[index] && !self.is_done(index) {
+                self.make_file(index, &mut folders, made, cancel)?;
+            }
+        }
+        if self.lock.is_none() {
+            self.lock = Some(lock(&self.files.root())?);
+        }
+        let side = match self.files.spans.side_bytes() {
+            0 => None,
+            bytes => Some(allocate::make_file(&self.site.side, bytes, made, cancel)?),
+        };
+        Writer::new(Arc::clone(&self.files), side, self.site.saved.clone(), saved, self.have.clone())
+    }
+
+    fn make_file(
+        &self,
+        index: usize,
+        folders: &mut Folders,
+        made: &mut Made,
+        cancel: &AtomicBool,
+    ) -> Result<(), StorageError> {
+        let (file, path) = (&self.info.files[index], self.files.path(index));
+        made.folders(folders.make(&file.path, self.overwrite)?);
+        if self.overwrite && self.survey.there[index].is_none() {
+            survey::clear(&path)?;
+        }
+        allocate::make_file(&path, file.length, made, cancel).map(drop)
+    }
+
+    /// Whether a file has its right length and all of its pieces.
+    fn is_done(&self, index: usize) -> bool {
+        let file = &self.info.files[index];
+        self.survey.there[index] == Some(file.length)
+            && self.info.geometry.pieces_of(file.offset, file.length).all(|piece| self.have.has(piece))
+    }
+
+    fn first_save(&self) -> Saved {
+        Saved {
+            info_hash: self.info.info_hash,
+            pieces: self.trusted.clone(),
+            clean: false,
+            finished: self.survey.stand == Stand::Finished,
+            layout: layout(&self.info, &self.wanted, &self.survey),
+            stamps: disk::stamps(&self.files),
+        }
+    }
+
+    /// Writes verified bytes of a wanted piece. May wait when the disk is far behind.
+    ///
+    /// # Errors
+    /// [`StorageError::Truncated`] when someone cut a file short; others when the device fails, now or at an
+    /// earlier write-back.
+    ///
+    /// # Panics
+    /// Before [`prepare`](Self::prepare), after [`finish`](Self::finish), and when `bytes` has another length
+    /// than the range.
+    pub fn write(&mut self, range: Range, bytes: &[u8]) -> Result<(), StorageError> {
+        assert_eq!(bytes.len(), range.length as usize, "the bytes are as many as the range is long");
+        self.writer.as_mut().expect("storage is prepared before it is written to").write(range, bytes)
+    }
+
+    /// Every byte of this piece was verified and written: saved progress may claim it once it is on disk.
+    pub fn piece_done(&mut self, piece: PieceIndex) {
+        self.have.insert(piece);
+        if let Some(writer) = &mut self.writer {
+            writer.piece_done(piece);
+        }
+    }
+
+    /// Keeps write-back going and hears of failures; to be called a few times a second.
+    ///
+    /// # Errors
+    /// When an earlier write-back or save failed.
+    pub fn tick(&mut self, now: Instant) -> Result<(), StorageError> {
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.tick(now))
+    }
+
+    /// A handle to read verified pieces with; stays good for as long as anyone holds it. To be asked for after
+    /// [`check`](Self::check).
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.files))
+    }
+
+    /// Every wanted byte is verified and written: flushes all of it to the disk and gives it its final name. Pieces
+    /// that are shared with files nobody wants stay readable for as long as this storage or a reader lives.
+    ///
+    /// # Errors
+    /// [`StorageError::InTheWay`] when something got the final name meanwhile; [`StorageError::Truncated`] when
+    /// someone cut a file short; others when the disk fails.
+    pub fn finish(&mut self) -> Result<(), StorageError> {
+        let Some(mut writer) = self.writer.take() else {
+            self.forget_progress();
+            return Ok(());
+        };
+        writer.flush()?;
+        drop(writer);
+        finish::settle(&self.files, &self.wanted)?;
+        if self.files.spans.side_bytes() > 0 {
+            // From here on it has no name.
+            self.files.open_side()?;
+        }
+        if self.survey.stand != Stand::Finished {
+            let unfinished = (0..self.info.files.len()).filter(|index| {
+                !self.wanted[*index] && self.survey.there[*index].is_some() && !self.is_done(*index)
+            });
+            finish::drop_unfinished(&self.files, unfinished);
+            finish::rename(&self.site, &self.info, self.survey.replaces_finished)?;
+            self.files.moved(self.site.finished.clone());
+        }
+        self.survey.stand = Stand::Finished;
+        self.forget_progress();
+        self.lock = None;
+        Ok(())
+    }
+
+    /// Saved progress and the side file have served their time. What can't be removed is met, and removed, by the
+    /// next run.
+    fn forget_progress(&mut self) {
+        if self.saved.is_some() || self.lock.is_some() {
+            let _ = fs::remove_file(&self.site.saved);
+            let _ = fs::remove_file(&self.site.side);
+            self.saved = None;
+        }
+    }
+
+    /// Stops in the middle: everything written goes to the disk and is saved, so that the next run trusts it. A
+    /// disk that takes longer than two seconds is left to it; the next run checks what isn't saved.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn close(mut self) -> Result<(), StorageError> {
+        self.writer.take().map_or(Ok(()), |writer| writer.close(CLOSE_PATIENCE))
+    }
+}
+
+/// What saved progress is worth, file by file.
+struct Trust<'a> {
+    saved: &'a Saved,
+    /// Whether each file, and last the side file, is as it was.
+    unchanged: Vec<bool>,
+}
+
+impl<'a> Trust<'a> {
+    fn new(saved: &'a Saved, storage: &Storage) -> Self {
+        let now = disk::stamps(&storage.files);
+        let mut unchanged: Vec<bool> =
+            saved.stamps.iter().zip(&now).map(|(saved, now)| saved == now).collect();
+        if let Some(side) = unchanged.last_mut() {
+            *side &= saved.layout == layout(&storage.info, &storage.wanted, &storage.survey);
+        }
+        Self { saved, unchanged }
+    }
+
+    /// Whether the piece is there; `None` when only its hash can tell.
+    fn says(&self, storage: &Storage, piece: PieceIndex) -> Option<bool> {
+        let unchanged = storage.runs(piece).all(|run| match run.home {
+            Home::File(index) => self.unchanged[index],
+            Home::Side => self.unchanged.last() == Some(&true),
+            Home::Padding | Home::Nowhere => true,
+        });
+        let claimed = self.saved.pieces.has(piece);
+        (unchanged && (claimed || self.saved.clean)).then_some(claimed)
+    }
+}
+
+fn wanted_files(info: &Info, selection: &Selection) -> Vec<bool> {
+    let selected = |index: usize| match selection {
+        Selection::All => true,
+        Selection::Files(wanted) => wanted.get(index).copied().unwrap_or(false),
+    };
+    info.files.iter().enumerate().map(|(index, file)| !file.padding && selected(index)).collect()
+}
+
+fn needed_pieces(info: &Info, wanted: &[bool]) -> Bitfield {
+    let mut needed = Bitfield::empty(info.geometry.pieces());
+    for (file, _) in info.files.iter().zip(wanted).filter(|(_, wanted)| **wanted) {
+        needed.extend(info.geometry.pieces_of(file.offset, file.length));
+    }
+    needed
+}
+
+/// A file has a place of its own when it is wanted, or lies there whole in length.
+fn fate(info: &Info, wanted: &[bool], survey: &Survey, index: usize) -> Fate {
+    let there = survey.there[index].is_some_and(|there| there >= info.files[index].length);
+    if wanted[index] || there { Fate::OnDisk } else { Fate::Absent }
+}
+
+fn files_of(
+    info: &Arc<Info>,
+    site: &Site,
+    survey: &Survey,
+    wanted: &[bool],
+    needed: &Bitfield,
+    through_links: bool,
+) -> Arc<Files> {
+    let spans = Spans::new(info, needed, |index| fate(info, wanted, survey, index));
+    let root = if survey.stand == Stand::Finished { &site.finished } else { &site.part };
+    Arc::new(Files::new(Arc::clone(info), spans, root.clone(), site.side.clone(), through_links))
+}
+
+fn layout(info: &Info, wanted: &[bool], survey: &Survey) -> Vec<u8> {
+    let on_disk = (0..info.files.len()).map(|index| fate(info, wanted, survey, index) == Fate::OnDisk);
+    let flags: Vec<bool> = wanted.iter().copied().chain(on_disk).collect();
+    flags.chunks(8).map(|flags| flags.iter().fold(0, |byte, flag| byte << 1 | u8::from(*flag))).collect()
+}
+
+fn lock(root: &Path) -> Result<File, StorageError> {
+    let file = open(root, Access::Read).map_err(|error| StorageError::io("open", root, error))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let what = "is being written by another rill".to_owned();
+            Err(StorageError::InTheWay { path: root.to_path_buf(), what })
+        }
+        // File systems that can't lock are written to all the same.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}

@@ -43,7 +43,8 @@ pub fn disk_free(path: &Path) -> io::Result<u64> {
         checked(libc::statvfs(path.as_ptr(), &raw mut stat))?;
         stat
     };
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    // Some remote file systems count nothing at all; only a write will tell.
+    Ok(if stat.f_blocks == 0 { u64::MAX } else { stat.f_bavail.saturating_mul(stat.f_frsize) })
 }
 
 /// Whether this error means that the disk, its inodes or a quota are used up.
@@ -59,6 +60,11 @@ pub fn is_link(error: &io::Error) -> bool {
 /// Whether this error means that a mapping reaches behind the end of its file (madvise(2)).
 pub fn is_fault(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EFAULT))
+}
+
+/// Whether this error is a device's: no socket says it.
+pub fn is_device_fault(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EIO)
 }
 
 /// How [`open`] opens.

@@ -1,0 +1,100 @@
+//! Torrents and folders for the tests of this room.
+
+mod flow;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::geometry::Geometry;
+use crate::id::InfoHash;
+use crate::metainfo::{File, Info};
+use crate::sha1;
+
+/// A folder torrent of these files, with bytes that differ everywhere; a name with `.pad` in it is padding.
+pub fn info_of(piece_bytes: u64, files: &[(&str, u64)]) -> Info {
+    let mut offset = 0;
+    let files: Vec<File> = files
+        .iter()
+        .map(|(name, length)| {
+            let path = name.split('/').map(str::to_owned).collect();
+            let padding = name.contains(".pad");
+            let file = File { path, length: *length, offset, padding, executable: name.ends_with(".sh") };
+            offset += length;
+            file
+        })
+        .collect();
+    let geometry = Geometry::new(offset, piece_bytes).unwrap();
+    let mut info = Info {
+        info_hash: InfoHash::new([7; 20]),
+        raw: b"de".to_vec(),
+        name: "things".into(),
+        geometry,
+        hashes: Vec::new(),
+        files,
+        is_folder: true,
+        private: false,
+        source: None,
+    };
+    let bytes = bytes_of(&info);
+    info.hashes = bytes.chunks(piece_bytes as usize).map(sha1::digest).collect();
+    info.info_hash = InfoHash::new(sha1::digest(&info.hashes.concat()));
+    info
+}
+
+/// A torrent of one file.
+pub fn single(piece_bytes: u64, length: u64) -> Info {
+    let mut info = info_of(piece_bytes, &[("x", length)]);
+    info.files[0].path.clear();
+    info.is_folder = false;
+    info.name = "thing.bin".into();
+    info
+}
+
+/// All bytes of such a torrent, padding included.
+pub fn bytes_of(info: &Info) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut state = 0x2545_f491_u32;
+    for file in &info.files {
+        for _ in 0..file.length {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            bytes.push(if file.padding { 0 } else { (state >> 24) as u8 });
+        }
+    }
+    bytes
+}
+
+/// A folder of its own for a test; gone when the test is.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A fresh empty folder.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("rill-storage-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The names in it, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(&self.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

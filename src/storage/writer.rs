@@ -1,0 +1,259 @@
+//! Where verified bytes are written: through the map, and into the disk thread's hands.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::disk::{Batch, Disk, News};
+use super::error::StorageError;
+use super::files::Files;
+use super::map::Map;
+use super::resume::Saved;
+use super::shelf::Shelf;
+use super::spans::{Home, Run};
+use crate::bitfield::Bitfield;
+use crate::geometry::{PieceIndex, Range};
+use crate::sys::file::{self, Access};
+use crate::sys::memory_limit;
+
+/// How many files of a torrent are open to write, and mapped, at once: pieces of one torrent are filled in many
+/// places at a time, and the handler of [`bus`](crate::sys::bus) knows this many by name.
+const MAX_OPEN_TO_WRITE: usize = 32;
+
+/// Shorter files are written with pwrite(2), in bytes: a map costs three system calls and a page table, for a file
+/// that is written once or twice; and pages that a write covers whole need not be zeroed first.
+const MAP_FROM_BYTES: u64 = 1024 * 1024;
+
+/// How much is gathered before the disk thread hears of it, in bytes: it wakes a few hundred times a GiB at most,
+/// and the device is never idle for long.
+const BATCH_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The longest that something gathered waits for more.
+const BATCH_TIME: Duration = Duration::from_millis(250);
+
+/// The most bytes on their way to the disk before a write waits: some seconds of a slow disk's time. All of it has
+/// to be on disk before the torrent is finished, so running further ahead gains nothing.
+const MAX_DIRTY_BYTES: u64 = 256 * 1024 * 1024;
+
+/// In a small container only this part of the memory may wait for the disk.
+const DIRTY_SHARE: u64 = 8;
+
+/// Writes verified bytes. Belongs to the owner of the torrent.
+#[derive(Debug)]
+pub struct Writer {
+    files: Arc<Files>,
+    open: Shelf<Open>,
+    side: Option<Arc<File>>,
+    disk: Disk,
+    batch: Batch,
+    batch_since: Option<Instant>,
+    /// Bytes handed over and not yet written back.
+    dirty: u64,
+    max_dirty: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: Arc<File>,
+    map: Option<Map>,
+    length: u64,
+    path: PathBuf,
+}
+
+impl Writer {
+    /// Writes to these files, which are as long as they should be; `side` is the side file, where there is one.
+    /// `saved` is where saving begins, and `have` what is whole already.
+    ///
+    /// # Errors
+    /// When the disk thread can't be started.
+    pub fn new(
+        files: Arc<Files>,
+        side: Option<File>,
+        save_to: PathBuf,
+        saved: Saved,
+        have: Bitfield,
+    ) -> Result<Self, StorageError> {
+        let max_dirty = MAX_DIRTY_BYTES.min(memory_limit() / DIRTY_SHARE);
+        let disk = Disk::start(Arc::clone(&files), save_to, saved, have, max_dirty / 2)?;
+        Ok(Self {
+            files,
+            open: Shelf::new(MAX_OPEN_TO_WRITE),
+            side: side.map(Arc::new),
+            disk,
+            batch: Batch::default(),
+            batch_since: None,
+            dirty: 0,
+            max_dirty,
+        })
+    }
+
+    /// Writes the range's bytes to wherever they live; padding and bytes that nobody wants go nowhere.
+    ///
+    /// # Errors
+    /// When a file was cut short by someone, the device fails, or an earlier write-back did.
+    pub fn write(&mut self, range: Range, bytes: &[u8]) -> Result<(), StorageError> {
+        let files = Arc::clone(&self.files);
+        let start = files.info.geometry.offset_of(range.piece) + u64::from(range.begin);
+        let mut rest = bytes;
+        for run in files.spans.runs(start, u64::from(range.length)) {
+            let (now, later) = rest.split_at(run.length as usize);
+            self.write_run(run, now)?;
+            rest = later;
+        }
+        if self.batch.bytes >= BATCH_BYTES.min(self.max_dirty / 2) {
+            self.hand_over()?;
+        }
+        Ok(())
+    }
+
+    /// Every byte of this piece was written.
+    pub fn piece_done(&mut self, piece: PieceIndex) {
+        self.batch.pieces.push(piece);
+        self.batch_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Hands over what was gathered, if it is enough or has waited long enough, and hears what became of earlier
+    /// bytes.
+    ///
+    /// # Errors
+    /// When an earlier write-back or save failed.
+    pub fn tick(&mut self, now: Instant) -> Result<(), StorageError> {
+        if self.batch_since.is_some_and(|since| now.saturating_duration_since(since) >= BATCH_TIME) {
+            self.hand_over()?;
+        }
+        self.hear()
+    }
+
+    /// Waits until everything written is on disk.
+    ///
+    /// # Errors
+    /// When a write-back or flush failed.
+    pub fn flush(&mut self) -> Result<(), StorageError> {
+        self.hand_over()?;
+        self.disk.flush()?;
+        self.hear()
+    }
+
+    /// Waits, not longer than `patience`, until everything is on disk and saved.
+    ///
+    /// # Errors
+    /// When a write-back, flush or save failed.
+    pub fn close(mut self, patience: Duration) -> Result<(), StorageError> {
+        self.hand_over()?;
+        self.disk.close(patience)
+    }
+
+    fn write_run(&mut self, run: Run, bytes: &[u8]) -> Result<(), StorageError> {
+        let back = match run.home {
+            Home::Padding | Home::Nowhere => return Ok(()),
+            Home::Side => {
+                let side = self.side.as_ref().expect("a torrent with bytes aside has a side file");
+                let written = side.write_all_at(bytes, run.offset);
+                written.map_err(|error| StorageError::io("write", &self.side_path(), error))?;
+                None
+            }
+            Home::File(index) => {
+                let open = self.open(index)?;
+                open.write(run.offset, bytes)?;
+                open.map.is_some().then(|| Arc::clone(&open.file))
+            }
+        };
+        self.batch.homes.insert(run.home);
+        self.batch.bytes += run.length;
+        self.batch_since.get_or_insert_with(Instant::now);
+        match back {
+            Some(file) => self.batch.runs.push((file, run.offset..run.offset + run.length)),
+            None => self.batch.loose += run.length,
+        }
+        Ok(())
+    }
+
+    fn side_path(&self) -> PathBuf {
+        self.files.path_of(Home::Side).expect("the side file has a path")
+    }
+
+    fn open(&mut self, index: usize) -> Result<&mut Open, StorageError> {
+        // Asked twice because a borrow that is returned early would last to the function's end.
+        if self.open.get(index).is_none() {
+            let open = Open::new(self.files.path(index), self.files.info.files[index].length)?;
+            self.open.put(index, open);
+        }
+        Ok(self.open.get(index).expect("it was there, or was put there just now"))
+    }
+
+    fn hand_over(&mut self) -> Result<(), StorageError> {
+        self.batch_since = None;
+        if self.batch.bytes > 0 || !self.batch.pieces.is_empty() {
+            self.dirty += self.batch.bytes;
+            self.disk.written(std::mem::take(&mut self.batch));
+        }
+        self.hear()?;
+        while self.dirty > self.max_dirty {
+            let news = self.disk.next_news();
+            self.heard(news)?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self) -> Result<(), StorageError> {
+        while let Some(news) = self.disk.news() {
+            self.heard(news)?;
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, news: News) -> Result<(), StorageError> {
+        match news {
+            News::WrittenBack(bytes) => {
+                self.dirty -= bytes;
+                Ok(())
+            }
+            News::Failed(error) => Err(error),
+        }
+    }
+}
+
+impl Open {
+    fn new(path: PathBuf, length: u64) -> Result<Self, StorageError> {
+        let file =
+            file::open(&path, Access::Write).map_err(|error| StorageError::io("open", &path, error))?;
+        check_length(&file, &path, length)?;
+        let map = match usize::try_from(length) {
+            Ok(bytes) if length >= MAP_FROM_BYTES => {
+                let map = Map::new(&file, bytes, &path);
+                Some(map.map_err(|error| StorageError::io("map", &path, error))?)
+            }
+            _ => None,
+        };
+        Ok(Self { file: Arc::new(file), map, length, path })
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        let written = match &mut self.map {
+            Some(map) => map.write(offset as usize, bytes),
+            None => {
+                // A plain write would make a file that was cut short long again, with zeros where data was.
+                check_length(&self.file, &self.path, self.length)?;
+                self.file.write_all_at(bytes, offset)
+            }
+        };
+        written.or_else(|error| {
+            check_length(&self.file, &self.path, self.length)?;
+            Err(StorageError::io("write", &self.path, error))
+        })
+    }
+}
+
+/// Sees to it that nobody cut the file short.
+///
+/// # Errors
+/// [`StorageError::Truncated`] when somebody did.
+pub fn check_length(file: &File, path: &Path, expected: u64) -> Result<(), StorageError> {
+    let found = file.metadata().map_err(|error| StorageError::io("look at", path, error))?.len();
+    match found < expected {
+        true => Err(StorageError::Truncated { path: path.to_path_buf(), expected, found }),
+        false => Ok(()),
+    }
+}
