@@ -32,7 +32,7 @@ class Libtorrent(Client):
         command = self._command("seed", file, torrent.folder, ip, port, count=count, **options)
         return run.start(command)
 
-    def leech(self, torrent, file, out, ip, port, sample=False, count=1, **options):
+    def leech(self, torrent, file, out, ip, port, sample=False, count=1, quiet=True, **options):
         run = LibtorrentRun(self, ip, port)
         return run.start(self._command("leech", file, out, ip, port, count=count, **options), sample=sample)
 

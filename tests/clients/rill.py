@@ -11,19 +11,20 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 class Rill(Client):
     name, package = "rill", ""
     program = str(ROOT / os.environ.get("RILL", "target/x86_64-unknown-linux-gnu/release/rill"))
-    more = ()
+    more = () # words behind every command
     env = {}
+    wrapper = () # words before every command
 
     def seed(self, torrent, file, ip, port, more=(), **_):
         run = RillRun(self, ip, port)
         command = [self.program, "seed", file, "-d", torrent.folder, "-p", port, "--bind", ip]
         return run.start([*command, "--no-dht", "--no-lsd", "--json", *self.more, *more], env=self._env())
 
-    def leech(self, torrent, file, out, ip, port, sample=False, more=(), json=True, **_):
+    def leech(self, torrent, file, out, ip, port, sample=False, more=(), quiet=False, **_):
         run = RillRun(self, ip, port)
         command = [self.program, "get", file, "-d", out, "-p", port, "--bind", ip, "--no-dht", "--no-lsd"]
-        command += ["--json"] if json else ["-q"]
-        return run.start([*command, *self.more, *more], env=self._env(), sample=sample)
+        command += ["-q"] if quiet else ["--json"]
+        return run.start([*self.wrapper, *command, *self.more, *more], env=self._env(), sample=sample)
 
     def _env(self):
         return {"PATH": os.environ["PATH"], **self.env}

@@ -1,0 +1,1 @@
+"""`make bench`: rill beside other clients on this machine."""
