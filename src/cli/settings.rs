@@ -1,6 +1,6 @@
 //! What was typed, checked and grouped by what it is about. Whoever holds one of these need not check again.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::args::Flags;
 use super::exit::Failure;
 use super::options::{Command, Opt};
 use super::screen::Output;
+use super::select::Select;
 use super::units;
 
 /// Connections a torrent holds at most, if nothing else is said.
@@ -51,17 +52,6 @@ pub enum Port {
     Exactly(u16),
 }
 
-/// Which addresses to speak to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Family {
-    /// IPv4 and IPv6.
-    Both,
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
-}
-
 /// Which connections are encrypted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Encryption {
@@ -80,10 +70,9 @@ pub enum Encryption {
 pub struct Net {
     /// Where we listen.
     pub port: Port,
-    /// Our addresses; every one when empty.
-    pub bind: Vec<IpAddr>,
-    /// Which addresses we speak to.
-    pub family: Family,
+    /// Our address for everything; that of no machine (`0.0.0.0`, `::`) stands for all of its family, and
+    /// nothing for all of both.
+    pub bind: Option<IpAddr>,
     /// Which connections are encrypted.
     pub encryption: Encryption,
 }
@@ -137,8 +126,8 @@ pub struct Seeding {
 /// What of a torrent is fetched, and in which order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Choice {
-    /// The `--select` list as it was typed; everything when there is none.
-    pub select: Option<String>,
+    /// The files to fetch; everything when there is none.
+    pub select: Option<Select>,
     /// Pieces in order.
     pub sequential: bool,
 }
@@ -175,7 +164,10 @@ impl Settings {
         Ok(Self {
             output: output(flags),
             place: Place::of(flags)?,
-            choice: Choice { select: flags.text(Opt::Select)?, sequential: flags.has(Opt::Sequential) },
+            choice: Choice {
+                select: flags.read(Opt::Select, Select::parse)?,
+                sequential: flags.has(Opt::Sequential),
+            },
             limits: Limits::of(flags)?,
             net: Net::of(flags)?,
             discovery: Discovery::of(flags)?,
@@ -223,37 +215,31 @@ impl Net {
     /// # Errors
     /// A port, address or mode that makes no sense, or some that contradict each other.
     pub fn of(flags: &Flags) -> Result<Self, Failure> {
-        let family = match (flags.has(Opt::Ipv4), flags.has(Opt::Ipv6)) {
-            (true, true) => return Err(Failure::usage("--ipv4 and --ipv6 each mean: only this one")),
-            (true, false) => Family::V4,
-            (false, true) => Family::V6,
-            (false, false) => Family::Both,
-        };
-        let bind = flags.read_all(Opt::Bind, address)?;
-        refuse_useless_addresses(&bind, family, flags.command)?;
         Ok(Self {
             port: flags.read(Opt::Port, port)?.map_or(Port::FirstFree, Port::Exactly),
-            bind,
-            family,
+            bind: bind(flags)?,
             encryption: flags.read(Opt::Encryption, encryption)?.unwrap_or(Encryption::PlainFirst),
         })
     }
 }
 
-/// A peer's socket has one local address in each family; a tracker may listen on any number.
-fn refuse_useless_addresses(bind: &[IpAddr], family: Family, command: Command) -> Result<(), Failure> {
-    let in_family = |v4: bool| bind.iter().filter(move |address| address.is_ipv4() == v4);
-    if command != Command::Tracker && (in_family(true).count() > 1 || in_family(false).count() > 1) {
-        return Err(Failure::usage("--bind takes one address of IPv4 and one of IPv6 at most"));
+fn bind(flags: &Flags) -> Result<Option<IpAddr>, Failure> {
+    let given = flags.read_all(Opt::Bind, address)?;
+    if given.len() > 1 {
+        return Err(Failure::usage("--bind takes one address here; `rill tracker` takes several"));
     }
-    let lost = match family {
-        Family::Both => None,
-        Family::V4 => in_family(false).next(),
-        Family::V6 => in_family(true).next(),
-    };
-    match lost {
-        Some(address) => Err(Failure::usage(format!("--bind {address} contradicts --ipv4 or --ipv6"))),
-        None => Ok(()),
+    match (given.first(), flags.has(Opt::Ipv4), flags.has(Opt::Ipv6)) {
+        (_, true, true) => Err(Failure::usage("--ipv4 and --ipv6 each mean: only this one")),
+        (Some(address), true, _) if address.is_ipv6() => {
+            Err(Failure::usage(format!("--bind {address} contradicts --ipv4")))
+        }
+        (Some(address), _, true) if address.is_ipv4() => {
+            Err(Failure::usage(format!("--bind {address} contradicts --ipv6")))
+        }
+        (Some(address), ..) => Ok(Some(*address)),
+        (None, true, _) => Ok(Some(Ipv4Addr::UNSPECIFIED.into())),
+        (None, _, true) => Ok(Some(Ipv6Addr::UNSPECIFIED.into())),
+        (None, false, false) => Ok(None),
     }
 }
 
@@ -323,7 +309,10 @@ pub fn port(text: &str) -> Result<u16, String> {
 }
 
 /// An address of ours; brackets around IPv6 are taken off.
-fn address(text: &str) -> Result<IpAddr, String> {
+///
+/// # Errors
+/// A sentence, when it is none.
+pub fn address(text: &str) -> Result<IpAddr, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().map_err(|_| format!("`{text}` is no IP address"))
 }
@@ -415,12 +404,12 @@ mod tests {
     #[test]
     fn what_is_said_is_what_holds() {
         let settings = settings(
-            "X -d there -p 0 --bind 127.0.0.1 --bind ::1 --peer [::1]:5 --peer a.b:6 --no-dht --down 5M \
+            "X -d there -p 0 --bind 127.0.0.1 --peer [::1]:5 --peer a.b:6 --no-dht --down 5M \
              --up 0 --stall-timeout 2m --max-time 0 --seed-ratio 1.5 --encryption require --max-peers 3",
         )
         .unwrap();
         assert_eq!(settings.net.port, Port::Exactly(0));
-        assert_eq!(settings.net.bind.len(), 2);
+        assert_eq!(settings.net.bind, Some(Ipv4Addr::LOCALHOST.into()));
         assert_eq!(settings.discovery.peers, [("::1".to_owned(), 5), ("a.b".to_owned(), 6)]);
         assert!(!settings.discovery.dht);
         assert_eq!(settings.limits.down_bytes_per_s, Some(5 << 20));
@@ -439,7 +428,7 @@ mod tests {
             ("X --max-peers 0", "--max-peers: `0` must be"),
             ("X --memory -1", "--memory: `-1` is no size"),
             ("X --bind host", "--bind: `host` is no IP address"),
-            ("X --bind 127.0.0.1 --bind 127.0.0.2", "one address of IPv4"),
+            ("X --bind 127.0.0.1 --bind 127.0.0.2", "one address here"),
             ("X -4 --bind ::1", "contradicts"),
             ("X -46", "only this one"),
             ("X --peer ::1:5", "`::1:5` is no HOST:PORT"),

@@ -16,7 +16,7 @@ use crate::metainfo::{File, Info, Metainfo};
 /// # Errors
 /// Why it couldn't be done, with the code to exit with.
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
-    let bind = Net::of(flags)?.bind.first().copied();
+    let bind = Net::of(flags)?.bind;
     let text = match Source::of(&flags.operands[0]).load(bind)? {
         Found::Torrent(torrent) if flags.has(Opt::Magnet) => magnet_line(&Magnet::from(&*torrent), output),
         Found::Torrent(torrent) if output.json => object(&torrent).to_string(),

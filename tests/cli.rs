@@ -1,0 +1,218 @@
+//! The face of the real program: help, flags, the environment, units, exit codes, listings, and pipes that close.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Stdio};
+
+use common::{Ended, Folder, Rill, Torrent, json};
+
+const COMMANDS: [&str; 9] = ["get", "seed", "share", "run", "show", "peers", "check", "create", "tracker"];
+
+fn rill(words: &str) -> Ended {
+    Rill::new(words.split_whitespace()).run()
+}
+
+/// A usage error: exit 2, nothing on standard output, this on standard error.
+#[track_caller]
+fn refuses(words: &str, sentence: &str) {
+    let ended = rill(words);
+    ended.expect(2).says(sentence);
+    assert_eq!(ended.stdout, "", "a refusal prints nothing on standard output");
+}
+
+#[test]
+fn every_command_has_help_on_standard_output() {
+    for command in COMMANDS {
+        for words in [format!("{command} --help"), format!("help {command}"), format!("{command} -h")] {
+            let ended = rill(&words);
+            ended.expect(0);
+            assert!(ended.stdout.starts_with(&format!("Usage: rill {command}")), "{words}: {}", ended.stdout);
+            assert!(ended.stdout.contains("--json"), "{words}");
+            assert_eq!(ended.stderr, "");
+        }
+        assert!(rill("--help").stdout.contains(&format!("\n  {command}")));
+    }
+    assert_eq!(rill("--version").expect(0).stdout, format!("rill {}\n", env!("CARGO_PKG_VERSION")));
+    let bare = rill("");
+    bare.expect(2).says("Usage: rill");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    refuses("X.torrent --frobnicate", "unknown flag --frobnicate");
+    refuses("X.torrent --jsom", "did you mean --json?");
+    refuses("show X.torrent --overwrite", "unknown flag --overwrite for `rill show`");
+    refuses("get", "`rill get` needs a TORRENT");
+    refuses("show a b", "`b`");
+    refuses("X.torrent --down fast", "--down: `fast` is no rate");
+    refuses("X.torrent --down -5M", "--down: `-5M` is no rate");
+    refuses(
+        "X.torrent --memory 99999999999999G",
+        "--memory: `99999999999999G` is more bytes than 64 bits hold",
+    );
+    refuses("X.torrent --memory 1e9", "`1e9` is no size");
+    refuses("X.torrent --max-time 5x", "--max-time: `5x` is no time");
+    refuses("X.torrent --port 70000", "--port: `70000` is no port");
+    refuses("X.torrent --dir", "--dir needs a DIR");
+    refuses("X.torrent --peer nowhere", "`nowhere` is no HOST:PORT");
+    refuses("X.torrent --seed-ratio -1", "`-1` is no ratio");
+    refuses("X.torrent --out a/b", "--out: `a/b` is no name");
+}
+
+#[test]
+fn the_environment_is_read_and_the_command_line_wins() {
+    let get = |variable, value| Rill::new(["get", "/nowhere/x.torrent"]).env(variable, value);
+    get("RILL_DOWN", "fast").run().expect(2).says("RILL_DOWN: `fast` is no rate");
+    get("RILL_DOWN", "fast").args(["--down", "5M"]).run().expect(9).says("/nowhere/x.torrent");
+    get("RILL_NO_PEX", "maybe").run().expect(2).says("RILL_NO_PEX is a switch");
+    get("RILL_NO_PEX", "0").run().expect(9);
+    get("RILL_MAX_TIME", "").run().expect(9);
+    let quiet = get("RILL_QUIET", "1").run();
+    assert_eq!(quiet.expect(9).stderr, "");
+    let loud = get("RILL_QUIET", "1").arg("--quiet=0").run();
+    loud.expect(9).says("can't read /nowhere/x.torrent: no such file or directory");
+    let several = get("RILL_PEER", "127.0.0.1:1 nonsense").run();
+    several.expect(2).says("RILL_PEER: `nonsense`");
+}
+
+#[test]
+fn a_torrent_that_can_t_be_read_is_told_to_people_and_programs() {
+    for command in ["get", "show", "check", "peers", "seed"] {
+        let ended = rill(&format!("{command} /nowhere/x.torrent --json"));
+        ended.expect(9).says("can't read /nowhere/x.torrent: no such file or directory");
+        let event = ended.last_event();
+        assert_eq!(event["event"], "error", "{command}");
+        assert_eq!(event["code"], "9");
+        assert!(event["message"].contains("/nowhere/x.torrent"));
+        assert!(event["time"].parse::<f64>().unwrap() > 1.7e9);
+        let quiet = rill(&format!("{command} /nowhere/x.torrent --json -q"));
+        assert_eq!(quiet.expect(9).stderr, "", "{command}");
+        assert_eq!(quiet.last_event()["code"], "9");
+    }
+    rill("sede").expect(9).says("it is no command; those are get, seed,");
+}
+
+#[test]
+fn what_is_no_torrent_is_3() {
+    let folder = Folder::new("not-a-torrent");
+    let not = |name: &str, bytes: &[u8], sentence: &str| {
+        let path = folder.write(name, bytes);
+        for command in ["show", "get", "check"] {
+            let ended = Rill::new([OsStr::new(command), path.as_os_str()]).run();
+            ended.expect(3).says(sentence);
+        }
+    };
+    not("empty", b"", "it is empty");
+    not("text", b"hello", "is not a torrent");
+    not("list", b"le", "is not a torrent");
+    not("dict", b"de", "there is no info dictionary");
+    not("binary", &common::noise(1, 3000), "is not a torrent");
+    rill("show magnet:?dn=x").expect(3);
+    rill("show magnet:?xt=urn:btmh:1220aabb").expect(3);
+    rill("show testdata/v2-only.torrent").expect(3).says("v2-only");
+    rill("show .").expect(9);
+}
+
+#[test]
+fn show_prints_one_object() {
+    let ended = rill("show testdata/private.torrent --json");
+    assert_eq!(ended.expect(0).stdout.lines().count(), 1);
+    let object = json::read(&ended.stdout);
+    for (key, value) in [
+        ("info_hash", "a3d73771403f61f032bea619290862e86f9188ac"),
+        ("name", "meadow"),
+        ("size", "437694"),
+        ("private", "true"),
+        ("files#", "70"),
+        ("trackers#", "2"),
+        ("web_seeds#", "1"),
+    ] {
+        assert_eq!(object[key], value, "{key}");
+    }
+    let sizes = (0..70).map(|file| object[&format!("files.{file}.size")].parse::<u64>().unwrap());
+    assert_eq!(sizes.sum::<u64>(), 437_694);
+    assert!(!object["files.0.path"].starts_with("meadow"), "paths are relative to the torrent's folder");
+    let pieces = 437_694_u64.div_ceil(object["piece_length"].parse().unwrap());
+    assert_eq!(object["pieces"], pieces.to_string());
+    assert!(object["magnet"].starts_with(&format!("magnet:?xt=urn:btih:{}", object["info_hash"])));
+}
+
+#[test]
+fn show_lists_for_people_and_leaves_padding_out() {
+    let ended = rill("show testdata/padded.torrent");
+    ended.expect(0);
+    for part in ["meadow", "9a00bbbdeebfa7e4e49c9e50155aaf164c7ccce5", "437,694 bytes", "in 70 files"] {
+        assert!(ended.stdout.contains(part), "{part} in\n{}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains(".pad"));
+    let numbers: Vec<u32> =
+        ended.stdout.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    assert_eq!(numbers, (1..=70).collect::<Vec<_>>(), "every file has its number");
+}
+
+#[test]
+fn a_link_is_printed_and_found_again() {
+    let link = rill("show testdata/single.torrent --magnet").expect(0).stdout.trim().to_owned();
+    assert_eq!(link.lines().count(), 1);
+    let again = Rill::new(["show", &link, "--magnet"]).run();
+    assert_eq!(again.expect(0).stdout.trim(), link);
+    let bare = rill("show bb84225229a52c25a4d31404a9a83d421b2e63c6 --magnet");
+    assert_eq!(bare.expect(0).stdout.trim(), "magnet:?xt=urn:btih:bb84225229a52c25a4d31404a9a83d421b2e63c6");
+}
+
+#[test]
+fn standard_input_is_a_torrent_too() {
+    let show = |from: &str| {
+        let from = std::fs::File::open(from).unwrap();
+        let output = program(&["show", "-", "--json"]).stdin(from).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        output.stdout
+    };
+    let read = json::read(&String::from_utf8(show("testdata/single.torrent")).unwrap());
+    assert_eq!(read["info_hash"], "bb84225229a52c25a4d31404a9a83d421b2e63c6");
+    let empty = program(&["show", "-"]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(empty.status.code(), Some(3));
+}
+
+#[test]
+fn a_name_with_orders_for_the_terminal_gives_none() {
+    let folder = Folder::new("orders");
+    let evil = "a\u{1b}[2J\u{9b}31m\u{202e}b\r\nc";
+    let torrent = Torrent::many(evil, &[(evil, 100), ("plain", 10)], 16 << 10);
+    let file = torrent.write_file(&folder, &[]);
+    for flag in ["--quiet=0", "--json", "--magnet"] {
+        let ended = Rill::new([OsStr::new("show"), file.as_os_str(), OsStr::new(flag)]).run();
+        ended.expect(0);
+        let unfit = |letter: char| letter != '\n' && letter.is_control() || letter == '\u{202e}';
+        assert!(!ended.stdout.contains(unfit), "{flag}: {:?}", ended.stdout);
+    }
+    let path = OsStr::from_bytes(b"/nowhere/\x1b[2J\xff.torrent");
+    let ended = Rill::new([OsStr::new("show"), path]).run();
+    assert!(!ended.expect(9).stderr.contains('\u{1b}'), "{:?}", ended.stderr);
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one() {
+    for words in [vec!["show", "testdata/meadow.torrent"], vec!["--help"], vec!["create", "--help"]] {
+        let mut child = program(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{words:?}");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = program(&words).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(8), "{words:?}");
+    }
+    // Nobody reads standard error either: still an exit code, no panic.
+    let mut child = program(&["show", "/nowhere"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+fn program(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rill"));
+    command.args(words).env_clear();
+    command
+}
