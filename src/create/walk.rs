@@ -140,7 +140,9 @@ impl Found {
     /// Opens it, if it still is what was found.
     pub(super) fn open(&self) -> Result<File, CreateError> {
         let file = file::open(&self.path, Access::Read).map_err(|error| {
-            if file::is_link(&error) { self.changed() } else { unreadable(&self.path, error) }
+            // It was there a moment ago, and no link.
+            let gone = error.kind() == io::ErrorKind::NotFound || file::is_link(&error);
+            if gone { self.changed() } else { unreadable(&self.path, error) }
         })?;
         let meta = file.metadata().map_err(|error| unreadable(&self.path, error))?;
         if Stamp::of(&meta) == self.stamp { Ok(file) } else { Err(self.changed()) }
