@@ -73,6 +73,11 @@ impl Glob {
         Ok(Self { tokens, name_only })
     }
 
+    /// The pattern for this path and no other, whatever characters it has.
+    pub fn exactly(path: &str) -> Self {
+        Self { tokens: path.chars().map(Token::Literal).collect(), name_only: false }
+    }
+
     /// Whether it matches this path as a whole.
     pub fn matches(&self, path: &str) -> bool {
         let text = if self.name_only { path.rsplit('/').next().unwrap_or(path) } else { path };
@@ -274,6 +279,13 @@ mod tests {
         assert!(glob.covers("a/extras/b.txt") && glob.covers("extras") && !glob.covers("a/b"));
         assert!(Glob::new("a/b").unwrap().covers("a/b/c/d"));
         assert!(!Glob::new("a/b").unwrap().covers("x/a/b/c"));
+    }
+
+    #[test]
+    fn a_path_can_be_taken_at_its_word() {
+        assert!(Glob::exactly("a*[").matches("a*["));
+        assert!(!Glob::exactly("a*[").matches("ab["));
+        assert!(!Glob::exactly("a").matches("b/a"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod select; //   --select LIST
 pub mod watch; //    from a torrent's thread to the one that prints
 pub mod progress; // for people
 pub mod events; //   for programs
+pub mod meter; //    how far a long piece of work is, for people
 
 // A file per command.
 pub mod check;

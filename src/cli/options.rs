@@ -222,7 +222,7 @@ options! {
     Out "--out" Some("-o"), One("NAME"), &[Get, Seed, Check, Create], "another name for what is written (create: the .torrent, - for standard output)";
     Select "--select" None, One("LIST"), &[Get], "only these files: numbers (1,3-5) or globs, as `rill show` lists them";
     Sequential "--sequential" None, Nothing, &[Get, Run], "fetch pieces in order";
-    Overwrite "--overwrite" None, Nothing, &[Get], "replace what is in the way";
+    Overwrite "--overwrite" None, Nothing, &[Get, Create], "replace what is in the way";
     SaveTorrent "--save-torrent" None, One("PATH"), &[Get], "keep the .torrent of a magnet link here";
     Port "--port" Some("-p"), One("PORT"), &[Get, Seed, Share, Run, Peers, Tracker], "listen on this port (default: the first free of 6881-6889; tracker: 6969; 0: any)";
     Bind "--bind" None, Many("ADDR"), &[Get, Seed, Share, Run, Peers, Tracker], "local address for everything";

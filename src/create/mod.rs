@@ -87,7 +87,7 @@ impl Recipe {
         path: &Path,
         mut progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Created, CreateError> {
-        self.check()?;
+        let name = self.name_for(path)?;
         let tree = Tree::walk(path, &self.exclude, self.hidden)?;
         let total: u64 = tree.files.iter().map(|file| file.length).sum();
         let piece_bytes = self.piece_bytes.unwrap_or_else(|| piece_bytes_for(total));
@@ -95,10 +95,6 @@ impl Recipe {
             GeometryError::Empty => tree.nothing_there(path),
             error => CreateError::Geometry(error),
         })?;
-        let name = match &self.name {
-            Some(name) => name.clone(),
-            None => walk::name_of(path)?,
-        };
         let Tree { files, is_folder, hidden_left_out } = tree;
         let (files, hashes) = hash::pieces(files, geometry, &mut progress)?;
 
@@ -130,6 +126,15 @@ impl Recipe {
         };
         names_stay(&name, &files, &metainfo.info)?;
         Ok(Created { bytes: metainfo.encode(), metainfo, hidden_left_out })
+    }
+
+    /// What the torrent of `path` will be called.
+    ///
+    /// # Errors
+    /// What is wrong with the recipe; or the path has no name of its own, or none in UTF-8, and none was asked for.
+    pub fn name_for(&self, path: &Path) -> Result<String, CreateError> {
+        self.check()?;
+        self.name.clone().map_or_else(|| walk::name_of(path), Ok)
     }
 
     fn check(&self) -> Result<(), CreateError> {

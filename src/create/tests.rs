@@ -274,3 +274,26 @@ fn about_1500_pieces() {
         assert_eq!(piece_bytes_for(total), piece_bytes, "{total}");
     }
 }
+
+/// The bundled torrents that mktorrent made, from their bundled content.
+#[test]
+fn the_fixtures_come_out_as_they_are() {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    for (torrent, content) in [("single", "brook.bin"), ("private", "meadow")] {
+        let bytes = fs::read(testdata.join(torrent).with_extension("torrent")).unwrap();
+        let fixture = Metainfo::from_bytes(&bytes).unwrap();
+        let recipe = Recipe {
+            piece_bytes: Some(u64::from(fixture.info.geometry.piece_bytes())),
+            trackers: fixture.trackers.clone(),
+            web_seeds: fixture.web_seeds.clone(),
+            private: fixture.info.private,
+            source: fixture.info.source.clone(),
+            comment: fixture.comment.clone(),
+            date: fixture.creation_date,
+            ..Recipe::default()
+        };
+        let made = make(&recipe, &testdata.join("content").join(content)).unwrap().metainfo;
+        assert_eq!(made.info.raw.escape_ascii().to_string(), fixture.info.raw.escape_ascii().to_string());
+        assert_eq!(made, Metainfo { created_by: made.created_by.clone(), ..fixture });
+    }
+}
