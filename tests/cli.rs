@@ -153,6 +153,44 @@ fn show_lists_for_people_and_leaves_padding_out() {
 }
 
 #[test]
+fn check_tells_file_by_file_what_differs() {
+    let folder = Folder::new("check");
+    let torrent = Torrent::many("tree", &[("a", 40_000), ("b", 20_000), ("c", 5_000), ("d", 7)], 16 << 10);
+    let file = torrent.write_file(&folder, &[]);
+    let check = |flags: &[&str]| {
+        Rill::new(["check", file.to_str().unwrap(), "-d"]).arg(folder.path()).args(flags).run()
+    };
+    let missing = check(&[]);
+    assert!(missing.expect(6).stdout.ends_with("0 of 4 files whole\n"), "{}", missing.stdout);
+    torrent.write_content(&folder);
+    let whole = check(&[]);
+    assert!(whole.expect(0).stdout.ends_with("4 of 4 files whole\n"), "{}", whole.stdout);
+    assert_eq!(check(&["--json"]).expect(0).last_event()["event"], "complete");
+
+    let mut bytes = std::fs::read(folder.join("tree/a")).unwrap();
+    bytes[20_000] ^= 1;
+    std::fs::write(folder.join("tree/a"), &bytes).unwrap();
+    std::fs::remove_file(folder.join("tree/c")).unwrap();
+    std::fs::write(folder.join("tree/d"), b"too long").unwrap();
+    let before = folder.files();
+    let differs = check(&["--json"]);
+    let events = json::read_lines(&differs.expect(6).stdout);
+    let file = |path: &str| {
+        let of = events.iter().find(|event| event["event"] == "file" && event["path"] == path);
+        of.unwrap_or_else(|| panic!("no event about {path}: {}", differs.stdout))
+    };
+    assert_eq!(file("a")["state"], "damaged");
+    assert_eq!((&*file("a")["damaged.0.0"], &*file("a")["damaged.0.1"]), ("1", "1"));
+    assert_eq!(file("a")["damaged#"], "1");
+    assert_eq!(file("b")["state"], "unsure", "its last piece reaches into c");
+    assert_eq!(file("c")["state"], "missing");
+    assert_eq!(file("d")["extra"], "1");
+    assert_eq!(differs.last_event()["event"], "error");
+    assert_eq!(differs.last_event()["code"], "6");
+    assert_eq!(folder.files(), before, "check changes nothing");
+}
+
+#[test]
 fn a_link_is_printed_and_found_again() {
     let link = rill("show testdata/single.torrent --magnet").expect(0).stdout.trim().to_owned();
     assert_eq!(link.lines().count(), 1);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::storage::StorageError;
 use crate::sys::Signal;
 
 /// What the program's end says to a script.
@@ -81,6 +82,20 @@ impl Failure {
     /// should be another, everything else a third.
     pub fn disk(what: &str, path: &Path, error: &io::Error) -> Self {
         Self::new(code_of_io(error), format!("{what} {}: {}", path.display(), plain(error)))
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        let code = match &error {
+            StorageError::DiskFull { .. } | StorageError::NoInodes { .. } => Code::DiskFull,
+            StorageError::InTheWay { .. } => Code::InTheWay,
+            StorageError::Truncated { .. } | StorageError::Io { .. } | StorageError::DiskThread(_) => {
+                Code::Disk
+            }
+            StorageError::Stopped => Code::Other,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -18,6 +18,7 @@ pub mod settings; // what was typed, checked and grouped
 // What commands share.
 pub mod source; //   where a torrent comes from
 pub mod select; //   --select LIST
+pub mod stop; //     being told to stop
 pub mod watch; //    from a torrent's thread to the one that prints
 pub mod progress; // for people
 pub mod events; //   for programs

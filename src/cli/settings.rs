@@ -10,23 +10,13 @@ use super::options::{Command, Opt};
 use super::screen::Output;
 use super::select::Select;
 use super::units;
+use crate::storage::Place;
 
 /// Connections a torrent holds at most, if nothing else is said.
 pub const MAX_PEERS: usize = 50;
 
 /// Buffers for pieces in flight, in bytes, if nothing else is said.
 pub const MEMORY_BYTES: u64 = 32 << 20;
-
-/// Where files go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// The folder everything is written below.
-    pub dir: PathBuf,
-    /// Another name for what is written.
-    pub out: Option<String>,
-    /// Whether what is in the way is replaced.
-    pub overwrite: bool,
-}
 
 /// How much of everything.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -163,7 +153,7 @@ impl Settings {
     pub fn of(flags: &Flags) -> Result<Self, Failure> {
         Ok(Self {
             output: output(flags),
-            place: Place::of(flags)?,
+            place: place(flags)?,
             choice: Choice {
                 select: flags.read(Opt::Select, Select::parse)?,
                 sequential: flags.has(Opt::Sequential),
@@ -183,18 +173,16 @@ pub fn output(flags: &Flags) -> Output {
     Output { json: flags.has(Opt::Json), quiet: flags.has(Opt::Quiet), verbose: flags.has(Opt::Verbose) }
 }
 
-impl Place {
-    /// Where these flags want files.
-    ///
-    /// # Errors
-    /// When `--out` is no name for a single file or folder.
-    pub fn of(flags: &Flags) -> Result<Self, Failure> {
-        Ok(Self {
-            dir: flags.path(Opt::Dir).unwrap_or_else(|| PathBuf::from(".")),
-            out: flags.read(Opt::Out, file_name)?,
-            overwrite: flags.has(Opt::Overwrite),
-        })
-    }
+/// Where these flags want files.
+///
+/// # Errors
+/// When `--out` is no name for a single file or folder.
+pub fn place(flags: &Flags) -> Result<Place, Failure> {
+    Ok(Place {
+        dir: flags.path(Opt::Dir).unwrap_or_else(|| PathBuf::from(".")),
+        name: flags.read(Opt::Out, file_name)?,
+        overwrite: flags.has(Opt::Overwrite),
+    })
 }
 
 impl Limits {
@@ -391,7 +379,7 @@ mod tests {
     #[test]
     fn what_isn_t_said_is_the_contract_s_default() {
         let settings = settings("X").unwrap();
-        assert_eq!(settings.place, Place { dir: ".".into(), out: None, overwrite: false });
+        assert_eq!(settings.place, Place { dir: ".".into(), name: None, overwrite: false });
         assert_eq!(settings.limits.max_peers, 50);
         assert_eq!(settings.limits.memory_bytes, 32 << 20);
         assert_eq!(settings.net.port, Port::FirstFree);
