@@ -146,6 +146,36 @@ impl Link {
         Ok(Link { stream, reserved, peer_id: theirs[48..].try_into().unwrap(), heard })
     }
 
+    /// Fetches every piece as a good leecher does, with a pipeline of this many blocks; the bytes in order.
+    pub fn fetch_all(&mut self, torrent: &Torrent, pipeline: usize) -> io::Result<Vec<u8>> {
+        self.say(&Message::Interested)?;
+        self.hear_until(|message| *message == Message::Unchoke)?;
+        self.fetch_all_unchoked(torrent, pipeline)
+    }
+
+    /// The same, once the other side has unchoked.
+    pub fn fetch_all_unchoked(&mut self, torrent: &Torrent, pipeline: usize) -> io::Result<Vec<u8>> {
+        let mut blocks = torrent.blocks().into_iter();
+        let mut bytes = vec![0; torrent.bytes.len()];
+        let (mut asked, mut missing) = (0, torrent.blocks().len());
+        while missing > 0 {
+            while asked < pipeline
+                && let Some(block) = blocks.next()
+            {
+                self.say(&Message::Request(block))?;
+                asked += 1;
+            }
+            let piece = self.hear_until(|m| matches!(m, Message::Piece(..) | Message::Choke))?;
+            let Message::Piece(piece, begin, block) = piece else {
+                return Err(io::Error::other("choked in the middle"));
+            };
+            let start = piece as usize * torrent.piece_length + begin as usize;
+            bytes[start..start + block.len()].copy_from_slice(&block);
+            (asked, missing) = (asked - 1, missing - 1);
+        }
+        Ok(bytes)
+    }
+
     pub fn say(&mut self, message: &Message) -> io::Result<()> {
         self.stream.write_all(&message.encode())
     }

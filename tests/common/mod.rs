@@ -18,7 +18,7 @@ pub use seeder::Seeder;
 pub use torrent::Torrent;
 pub use tracker::{Answer, Tracker};
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,11 @@ pub fn fresh_address() -> IpAddr {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let [_, high, middle, low] = number.to_be_bytes();
     IpAddr::V4(Ipv4Addr::new(127, 1 + high, middle, low))
+}
+
+/// An address and port to listen at, free a moment ago and of this test's own address.
+pub fn fresh_listener() -> SocketAddr {
+    TcpListener::bind((fresh_address(), 0)).unwrap().local_addr().unwrap()
 }
 
 /// Waits until the condition holds; panics with the sentence when it doesn't within [`PATIENCE`].

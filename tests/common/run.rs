@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -48,6 +49,12 @@ impl Rill {
     /// `rill get` of this torrent file into this folder.
     pub fn get(torrent: &Path, dir: &Path) -> Rill {
         Rill::new([OsStr::new("get"), torrent.as_os_str(), OsStr::new("--dir"), dir.as_os_str()])
+    }
+
+    /// `rill seed` of this torrent file with its content in this folder, listening at this address.
+    pub fn seed(torrent: &Path, dir: &Path, address: SocketAddr) -> Rill {
+        let rill = Rill::new([OsStr::new("seed"), torrent.as_os_str(), OsStr::new("--dir"), dir.as_os_str()]);
+        rill.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()])
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Rill {
@@ -113,6 +120,13 @@ impl Running {
             );
             said.contains(text)
         });
+    }
+
+    /// The anonymous memory it has resident now, in bytes.
+    pub fn anonymous_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 
     pub fn has_ended(&mut self) -> bool {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha1_smol::Sha1;
 
+use super::link::Block;
 use super::{Folder, noise};
 
 /// A value in bencoding; dictionaries are written in the order given, so that tests can write bad ones.
@@ -111,6 +112,22 @@ impl Torrent {
 
     pub fn pieces(&self) -> usize {
         self.bytes.len().div_ceil(self.piece_length)
+    }
+
+    /// The requests that fetch everything, in order.
+    pub fn blocks(&self) -> Vec<Block> {
+        let piece = |start: usize| start / self.piece_length;
+        let starts = (0..self.pieces()).flat_map(|piece| {
+            let from = piece * self.piece_length;
+            (from..(from + self.piece_length).min(self.bytes.len())).step_by(16384)
+        });
+        starts
+            .map(|start| {
+                let end = ((piece(start) + 1) * self.piece_length).min(self.bytes.len());
+                let begin = (start % self.piece_length) as u32;
+                Block { piece: piece(start) as u32, begin, length: (end - start).min(16384) as u32 }
+            })
+            .collect()
     }
 
     /// The info-hash as forty hex digits.

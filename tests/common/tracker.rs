@@ -15,6 +15,8 @@ use super::{fresh_address, noise};
 pub enum Answer {
     /// A compact list (BEP 23).
     Peers(Vec<SocketAddr>),
+    /// Whoever else has announced and not stopped, by the address it came from; these in any case.
+    Swarm(Vec<SocketAddr>),
     /// A list of dictionaries (BEP 3).
     Dictionaries(Vec<SocketAddr>),
     /// A failure reason.
@@ -49,6 +51,7 @@ impl Tracker {
         let (record, end) = (Arc::clone(&announces), Arc::clone(&ending));
         let thread = thread::spawn(move || {
             let mut silent = Vec::new();
+            let swarm = Arc::<Mutex<Vec<SocketAddr>>>::default();
             for stream in listener.incoming().flatten() {
                 if end.load(Ordering::SeqCst) {
                     break;
@@ -56,7 +59,8 @@ impl Tracker {
                 let Ok(hold) = stream.try_clone() else { continue };
                 silent.push(hold);
                 let (answer, record, end) = (answer.clone(), Arc::clone(&record), Arc::clone(&end));
-                thread::spawn(move || handle(&stream, &answer, &record, &end));
+                let swarm = Arc::clone(&swarm);
+                thread::spawn(move || handle(&stream, &answer, &record, &swarm, &end));
             }
             for stream in silent {
                 let _ = stream.shutdown(std::net::Shutdown::Both);
@@ -92,19 +96,34 @@ fn handle(
     stream: &TcpStream,
     answer: &Answer,
     announces: &Mutex<Vec<BTreeMap<String, String>>>,
+    swarm: &Mutex<Vec<SocketAddr>>,
     ending: &AtomicBool,
 ) {
+    let mut answer = answer.clone();
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let Some(request) = lines.next() else { return };
     let _ = lines.take_while(|line| !line.is_empty()).count();
     if let Some((_, query)) = request.split(' ').nth(1).and_then(|target| target.split_once('?')) {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let query = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let query: BTreeMap<String, String> =
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        if let Answer::Swarm(always) = &answer {
+            let port = query["port"].parse().expect("an announce has a port");
+            let own = SocketAddr::new(stream.peer_addr().expect("connected").ip(), port);
+            let mut swarm = swarm.lock().unwrap();
+            swarm.retain(|peer| *peer != own);
+            let others = always.iter().chain(swarm.iter()).copied().filter(|peer| *peer != own);
+            let others = others.collect();
+            if query.get("event").is_none_or(|event| event != "stopped") {
+                swarm.push(own);
+            }
+            answer = Answer::Peers(others);
+        }
         announces.lock().unwrap().push(query);
     }
     let mut stream = stream;
     let close = "Connection: close\r\n";
-    let _ = match answer {
+    let _ = match &answer {
         Answer::Silence => stream.read(&mut [0; 1]).map(drop),
         Answer::Status(status) => {
             stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n{close}\r\n").as_bytes())
