@@ -1,13 +1,436 @@
-//! `rill peers`: announce, and print who has the torrent.
+//! `rill peers`: announce, print who has the torrent, and with `--pieces` what each of them has.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
 
 use super::args::Flags;
 use super::exit::{Code, Failure};
-use super::screen::Output;
+use super::json::{Array, Object};
+use super::options::Opt;
+use super::screen::{self, Output};
+use super::settings::{Family, Net, Port, Settings};
+use super::source::{Found, Source};
+use super::unix_time_s;
+use crate::id::{InfoHash, PeerId, random_bytes};
+use crate::peer::probe::{Claims, Probe, Visit, probe};
+use crate::thread;
+use crate::tracker::announce::{
+    AnnounceEvent, Answer, Identity, Problem, Progress, Query, Scraped, TrackerError,
+};
+use crate::tracker::client::Client;
+use crate::tracker::http::{self, HttpClient};
+
+/// The ports that every client tries, in this order.
+const USUAL_PORTS: RangeInclusive<u16> = 6881..=6889;
+
+/// How long the other trackers may still take once one has answered.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long a peer may take to say what it has.
+const PROBE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the trackers may take to hear that we are gone.
+const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs the command with these flags.
 ///
 /// # Errors
 /// Why it couldn't be done, with the code to exit with.
-pub fn run(flags: &Flags, _output: Output) -> Result<Code, Failure> {
-    Err(Failure::new(Code::Other, format!("`rill {}` isn't built yet", flags.command.row().name)))
+pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
+    let settings = Settings::of(flags)?;
+    let bind = local_address(&settings.net);
+    let round = Round::of(Source::of(&flags.operands[0]).load(bind)?, &settings, bind, output)?;
+    if flags.has(Opt::Scrape) { round.scrape() } else { round.announce(flags.has(Opt::Pieces)) }
+}
+
+/// The address to speak from; an unspecified one chooses just the family.
+fn local_address(net: &Net) -> Option<IpAddr> {
+    net.bind.first().copied().or(match net.family {
+        Family::Both => None,
+        Family::V4 => Some(Ipv4Addr::UNSPECIFIED.into()),
+        Family::V6 => Some(Ipv6Addr::UNSPECIFIED.into()),
+    })
+}
+
+/// One round of questions about one torrent.
+struct Round {
+    who: Identity,
+    progress: Progress,
+    /// How many pieces there are, where the metadata is known.
+    pieces: Option<u32>,
+    trackers: Vec<String>,
+    /// Peers named by hand or by the link.
+    peers: Vec<SocketAddr>,
+    http: HttpClient,
+    output: Output,
+}
+
+/// What came of asking one tracker.
+struct Told<T> {
+    /// The tracker, as the torrent names it.
+    url: String,
+    /// What was asked of it, where that is a URL of its own.
+    asked: String,
+    /// The status line of HTTP.
+    status: Option<String>,
+    outcome: Result<T, TrackerError>,
+}
+
+impl Round {
+    fn of(found: Found, settings: &Settings, bind: Option<IpAddr>, output: Output) -> Result<Self, Failure> {
+        let discovery = &settings.discovery;
+        let (info_hash, left, pieces, mut trackers, named) = match found {
+            Found::Torrent(torrent) => {
+                let geometry = torrent.info.geometry;
+                let trackers = torrent.trackers.concat();
+                (
+                    torrent.info.info_hash,
+                    geometry.total_bytes(),
+                    Some(geometry.pieces()),
+                    trackers,
+                    Vec::new(),
+                )
+            }
+            // How much is left isn't known; what counts is that it is something.
+            Found::Link(link) => (link.info_hash, 1, None, link.trackers, link.peers),
+        };
+        trackers.extend(discovery.trackers.iter().cloned());
+        if !discovery.use_trackers {
+            trackers.clear();
+        }
+        let by_hand =
+            discovery.peers.iter().map(|(host, port)| look_up((host.as_str(), *port), host, output));
+        let by_link = named.iter().map(|peer| look_up(peer.as_str(), peer, output));
+        let peers: Vec<SocketAddr> = by_hand.chain(by_link).flatten().collect();
+        if trackers.is_empty() && peers.is_empty() {
+            return Err(Failure::new(
+                Code::Network,
+                "there is no tracker to ask; name one with --tracker URL",
+            ));
+        }
+        let port = match settings.net.port {
+            Port::Exactly(port) if port != 0 => port,
+            _ => free_port(bind),
+        };
+        let mut key = [0; 4];
+        random_bytes(&mut key);
+        let who =
+            Identity { info_hash, peer_id: PeerId::generate(), port, key: u32::from_ne_bytes(key), bind };
+        let progress = Progress { left, ..Progress::default() };
+        Ok(Self { who, progress, pieces, trackers, peers, http: HttpClient::new(bind), output })
+    }
+
+    /// Announces everywhere, prints the peers, and takes leave again: we have nothing to give.
+    fn announce(mut self, with_pieces: bool) -> Result<Code, Failure> {
+        let (who, progress, http) = (self.who.clone(), self.progress, self.http.clone());
+        let answers = self.ask(
+            move |url| announce(url, &Query::new(&who, progress, AnnounceEvent::Regular), &http),
+            |told: &Told<Answer>| told.outcome.as_ref().is_ok_and(|answer| !answer.peers.is_empty()),
+            |round, told| round.print_answer(told),
+        )?;
+        let mut welcome = Vec::new();
+        for told in answers {
+            if let Ok(answer) = told.outcome {
+                self.peers.extend(answer.peers);
+                welcome.push(told.url);
+            }
+        }
+        let mut seen = HashSet::new();
+        self.peers.retain(|peer| seen.insert(*peer));
+        self.print_peers()?;
+        if with_pieces {
+            self.print_pieces()?;
+        }
+        self.take_leave(welcome);
+        self.end()
+    }
+
+    /// Prints what the trackers know of the swarm.
+    fn scrape(self) -> Result<Code, Failure> {
+        let (info_hash, http, bind) = (self.who.info_hash, self.http.clone(), self.who.bind);
+        self.ask(
+            move |url| scrape(url, info_hash, &http, bind),
+            |told: &Told<Scraped>| told.outcome.is_ok(),
+            |round, told| round.print_scraped(told),
+        )?;
+        self.end()
+    }
+
+    /// Asks every tracker at once and prints each answer as it comes. Once one of them is `enough`, the others
+    /// have little time left.
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl Fn(&str) -> Told<T> + Clone + Send + 'static,
+        enough: impl Fn(&Told<T>) -> bool,
+        print: impl Fn(&Self, &Told<T>) -> Result<(), Failure>,
+    ) -> Result<Vec<Told<T>>, Failure> {
+        let urls = self.trackers.clone();
+        let told = all_at_once("tracker", urls, move |url: &String| question(url))?;
+        let mut answers = Vec::new();
+        let mut until: Option<Instant> = None;
+        while answers.len() < self.trackers.len() {
+            let next = match until {
+                Some(until) => told.recv_deadline(until).ok(),
+                None => told.recv().ok(),
+            };
+            let Some((_, next)) = next else { break };
+            print(self, &next)?;
+            if enough(&next) {
+                until.get_or_insert_with(|| Instant::now() + PATIENCE);
+            }
+            answers.push(next);
+        }
+        let failures = answers.iter().filter_map(|told| told.outcome.as_ref().err()).map(ToString::to_string);
+        let failures: Vec<String> = failures.collect();
+        if !failures.is_empty() && failures.len() == answers.len() && self.peers.is_empty() {
+            return Err(Failure::new(Code::Network, failures.join("; ")));
+        }
+        failures.iter().for_each(|failure| self.output.say(&format!("rill: {failure}")));
+        for url in self.trackers.iter().filter(|url| answers.iter().all(|told| told.url != **url)) {
+            self.output.say(&format!("rill: tracker {url} did not answer in time"));
+        }
+        Ok(answers)
+    }
+
+    fn event(&self, name: &str) -> Object {
+        let hash = self.who.info_hash.to_string();
+        Object::new().put("event", name).put("time", unix_time_s()).put("info_hash", hash)
+    }
+
+    /// What there is to say of a tracker before its numbers: JSON's beginning of it, or lines for people.
+    fn print_head<T>(&self, what: &str, told: &Told<T>) -> Result<Option<Object>, Failure> {
+        if self.output.json {
+            let object = self.event("tracker").put("url", &told.url).put("asked", &told.asked);
+            let object = object.put_some("status", told.status.as_ref()).put("ok", told.outcome.is_ok());
+            return match &told.outcome {
+                Ok(_) => Ok(Some(object)),
+                Err(error) => {
+                    screen::print(&object.put("error", error.to_string()).to_string()).map(|()| None)
+                }
+            };
+        }
+        screen::print(&format!("{what} URL: {}", told.asked))?;
+        if let Some(status) = &told.status {
+            screen::print(status)?;
+        }
+        Ok(None)
+    }
+
+    fn print_answer(&self, told: &Told<Answer>) -> Result<(), Failure> {
+        let head = self.print_head("Announce", told)?;
+        let Ok(answer) = &told.outcome else { return Ok(()) };
+        if let Some(head) = head {
+            let object = head
+                .put("peers", answer.peers.len())
+                .put_some("seeds", answer.seeds)
+                .put_some("leeches", answer.leeches)
+                .put("interval", answer.interval_s)
+                .put_some("warning", answer.warning.as_ref());
+            return screen::print(&object.to_string());
+        }
+        if let Some(warning) = &answer.warning {
+            self.output.say(&format!("rill: tracker {} warns: {warning}", told.url));
+        }
+        Ok(())
+    }
+
+    fn print_scraped(&self, told: &Told<Scraped>) -> Result<(), Failure> {
+        let head = self.print_head("Scrape", told)?;
+        let Ok(Scraped { seeds, leeches, downloads }) = told.outcome else { return Ok(()) };
+        screen::print(&match head {
+            Some(head) => {
+                head.put("seeds", seeds).put("leeches", leeches).put("downloads", downloads).to_string()
+            }
+            None => format!("Seeds: {seeds}\nLeeches: {leeches}\nDownloads: {downloads}"),
+        })
+    }
+
+    fn print_peers(&self) -> Result<(), Failure> {
+        if !self.output.json {
+            screen::print(&format!("Got {} peers", self.peers.len()))?;
+        }
+        for (at, peer) in self.peers.iter().enumerate() {
+            screen::print(&if self.output.json {
+                let object = self.event("peer").put("address", peer.to_string()).put("state", "found");
+                object.put("number", at).to_string()
+            } else {
+                format!("Peer {at} is ip: {} port: {}", peer.ip(), peer.port())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Visits every peer at once, and prints what each has in the order of the list.
+    fn print_pieces(&self) -> Result<(), Failure> {
+        let Identity { info_hash, peer_id, bind, .. } = self.who;
+        let visit = Visit { info_hash, peer_id, pieces: self.pieces, bind };
+        let visits = all_at_once("probe", self.peers.clone(), move |peer| {
+            probe(*peer, visit, PROBE_WAIT).map_err(|error| error.to_string())
+        })?;
+        let mut waiting = BTreeMap::new();
+        let mut next = 0;
+        for (at, found) in visits {
+            waiting.insert(at, found);
+            while let Some(found) = waiting.remove(&next) {
+                self.print_probe(next, found)?;
+                next += 1;
+            }
+        }
+        // A visit that was lost holds the rest up only until all are back.
+        waiting.into_iter().try_for_each(|(at, found)| self.print_probe(at, found))
+    }
+
+    fn print_probe(&self, at: usize, found: Result<Probe, String>) -> Result<(), Failure> {
+        let address = self.peers[at];
+        if self.output.json {
+            let object = self.event("peer").put("address", address.to_string());
+            let object = match found {
+                Ok(found) => {
+                    let runs = found.has.runs();
+                    let runs = runs.iter().map(|run| Array::of([*run.start(), *run.end()]));
+                    object
+                        .put("state", "connected")
+                        .put("number", at)
+                        .put("client", &found.client)
+                        .put("has", Array::of(runs))
+                        .put("has_all", self.has_all(&found.has))
+                }
+                Err(reason) => object.put("state", "left").put("number", at).put("reason", &reason),
+            };
+            return screen::print(&object.to_string());
+        }
+        let mut lines = format!("Peer: {at}\n");
+        match found {
+            Ok(found) if found.has.everything => lines.push_str("Has every piece\n"),
+            Ok(found) => found.has.pieces().for_each(|piece| lines.push_str(&format!("Has piece {piece}\n"))),
+            Err(reason) => self.output.say(&format!("rill: peer {at}, {address}, {reason}")),
+        }
+        screen::print(&lines)
+    }
+
+    fn has_all(&self, has: &Claims) -> bool {
+        has.everything || self.pieces == Some(has.count())
+    }
+
+    /// Tells those that know us now that we are gone.
+    fn take_leave(&self, trackers: Vec<String>) {
+        let (who, progress, http) = (self.who.clone(), self.progress, self.http.clone());
+        let farewells = all_at_once("farewell", trackers, move |url: &String| {
+            let query = Query::new(&who, progress, AnnounceEvent::Stopped);
+            Client::new(url, &http, who.bind).map(|mut client| client.announce(&query, FAREWELL_WAIT))
+        });
+        let until = Instant::now() + FAREWELL_WAIT;
+        // Whether it was heard is the tracker's business: it forgets us anyway, only later.
+        while farewells.as_ref().is_ok_and(|farewells| farewells.recv_deadline(until).is_ok()) {}
+    }
+
+    fn end(&self) -> Result<Code, Failure> {
+        if self.output.json {
+            let object =
+                self.event("complete").put("peers", self.peers.len()).put("code", Code::Done.number());
+            screen::print(&object.to_string())?;
+        }
+        Ok(Code::Done)
+    }
+}
+
+/// Announces to one tracker.
+fn announce(url: &str, query: &Query<'_>, http: &HttpClient) -> Told<Answer> {
+    Told::of(url, http, query.who.bind, |client, wait, told| {
+        if !client.is_http() {
+            return client.announce(query, wait);
+        }
+        told.over_http(http, Ok(http::announce_url(url, query)), wait, http::Reply::answer)
+    })
+}
+
+/// Asks one tracker about the swarm.
+fn scrape(url: &str, info_hash: InfoHash, http: &HttpClient, bind: Option<IpAddr>) -> Told<Scraped> {
+    Told::of(url, http, bind, |client, wait, told| {
+        if !client.is_http() {
+            return client.scrape(info_hash, wait);
+        }
+        told.over_http(http, http::scrape_url(url, info_hash), wait, |reply| reply.scraped(info_hash))
+    })
+}
+
+impl<T: Default> Told<T> {
+    /// What comes of asking the tracker at this URL.
+    fn of(
+        url: &str,
+        http: &HttpClient,
+        bind: Option<IpAddr>,
+        ask: impl FnOnce(&mut Client, Duration, &mut Self) -> Result<T, TrackerError>,
+    ) -> Self {
+        let mut told = Self { url: url.into(), asked: url.into(), status: None, outcome: Ok(T::default()) };
+        told.outcome = Client::new(url, http, bind).and_then(|mut client| {
+            let wait = client.usual_wait();
+            ask(&mut client, wait, &mut told)
+        });
+        told
+    }
+
+    /// Asks with a URL of our own making, and keeps it and the status for whoever wants to see them.
+    fn over_http(
+        &mut self,
+        http: &HttpClient,
+        asked: Result<String, Problem>,
+        wait: Duration,
+        read: impl FnOnce(&http::Reply) -> Result<T, Problem>,
+    ) -> Result<T, TrackerError> {
+        let answer = asked.and_then(|asked| {
+            self.asked = asked;
+            let reply = http.get(&self.asked, wait)?;
+            self.status = Some(reply.status_line());
+            read(&reply)
+        });
+        answer.map_err(|problem| TrackerError::new(&self.url, problem))
+    }
+}
+
+/// Does the same with every item, each on a thread of its own; the results come with their items' numbers. A
+/// result that never comes was a bug in the thread, which has said so on standard error.
+fn all_at_once<I: Send + 'static, T: Send + 'static>(
+    name: &str,
+    items: Vec<I>,
+    work: impl Fn(&I) -> T + Clone + Send + 'static,
+) -> Result<Receiver<(usize, T)>, Failure> {
+    let (tell, told) = unbounded();
+    for (at, item) in items.into_iter().enumerate() {
+        let (work, tell) = (work.clone(), tell.clone());
+        let started = thread::spawn(
+            name,
+            move || work(&item),
+            move |end| {
+                if let Ok(result) = end {
+                    // Nobody listens any more when enough has been heard.
+                    let _ = tell.send((at, result));
+                }
+            },
+        );
+        started.map_err(|error| Failure::new(Code::Other, format!("no room for a thread: {error}")))?;
+    }
+    Ok(told)
+}
+
+/// The port we claim to listen on. One where a peer of this machine listens would put us in its place at the
+/// tracker, and take it off the list when we leave.
+fn free_port(bind: Option<IpAddr>) -> u16 {
+    let ip = bind.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let is_free = |port: &u16| TcpListener::bind((ip, *port)).is_ok();
+    USUAL_PORTS.clone().find(is_free).unwrap_or(*USUAL_PORTS.start())
+}
+
+fn look_up(peer: impl ToSocketAddrs, name: &str, output: Output) -> Option<SocketAddr> {
+    match peer.to_socket_addrs() {
+        Ok(mut addresses) => addresses.next(),
+        Err(error) => {
+            output.say(&format!("rill: peer {name} can't be looked up: {error}"));
+            None
+        }
+    }
 }

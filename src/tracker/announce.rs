@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -235,21 +236,15 @@ pub struct Scraped {
 }
 
 impl Scraped {
-    /// Reads what the body of an HTTP scrape says of one swarm; `None` when it says nothing of it.
+    /// Reads what the body of an HTTP scrape says of one swarm. One it says nothing of is one it knows nobody in.
     ///
     /// # Errors
     /// As [`Answer::from_bencode`].
-    pub fn from_bencode(body: &[u8], info_hash: InfoHash) -> Result<Option<Self>, Problem> {
+    pub fn from_bencode(body: &[u8], info_hash: InfoHash) -> Result<Self, Problem> {
         let answer = dictionary(body)?;
-        let Some(swarm) = answer.get("files").and_then(|files| files.get(info_hash.as_bytes())) else {
-            return Ok(None);
-        };
-        let number = |key: &str| swarm.get(key).and_then(|value| value.as_int()).unwrap_or(0);
-        Ok(Some(Self {
-            seeds: number("complete"),
-            leeches: number("incomplete"),
-            downloads: number("downloaded"),
-        }))
+        let swarm = answer.get("files").and_then(|files| files.get(info_hash.as_bytes()));
+        let number = |key: &str| swarm.and_then(|swarm| swarm.get(key)?.as_int()).unwrap_or(0);
+        Ok(Self { seeds: number("complete"), leeches: number("incomplete"), downloads: number("downloaded") })
     }
 }
 
@@ -303,6 +298,14 @@ pub enum Retry {
     After(Duration),
     /// Never again.
     Never,
+}
+
+impl Problem {
+    /// What the system says when the line breaks or there is none, without the number std puts behind it.
+    pub fn unreachable(error: &io::Error) -> Self {
+        let text = error.to_string();
+        Self::Unreachable(text.split(" (os error").next().unwrap_or_default().to_owned())
+    }
 }
 
 impl TrackerError {
@@ -463,7 +466,7 @@ mod tests {
         let info_hash = InfoHash::new(*b"aaaaaaaaaaaaaaaaaaaa");
         let body = b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5e10:downloadedi50e10:incompletei10eeee";
         let expected = Scraped { seeds: 5, leeches: 10, downloads: 50 };
-        assert_eq!(Scraped::from_bencode(body, info_hash), Ok(Some(expected)));
-        assert_eq!(Scraped::from_bencode(b"d5:filesdee\r\n", info_hash), Ok(None));
+        assert_eq!(Scraped::from_bencode(body, info_hash), Ok(expected));
+        assert_eq!(Scraped::from_bencode(b"d5:filesdee\r\n", info_hash), Ok(Scraped::default()));
     }
 }

@@ -205,7 +205,7 @@ impl Desk {
             }
         });
         if let Err(why) = spawned {
-            let error = TrackerError::new(&url, Problem::Unreachable(why.to_string()));
+            let error = TrackerError::new(&url, Problem::unreachable(&why));
             self.take_back(Return { ask, known: None, outcome: Err(error) });
         }
     }

@@ -46,6 +46,11 @@ impl Client {
         Ok(Self { url: url.to_owned(), carrier })
     }
 
+    /// Whether it speaks HTTP, whose questions have URLs and whose answers have a status.
+    pub fn is_http(&self) -> bool {
+        matches!(self.carrier, Carrier::Http(_))
+    }
+
     /// How long an announce may take when nothing is urgent.
     pub fn usual_wait(&self) -> Duration {
         match self.carrier {

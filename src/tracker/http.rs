@@ -72,8 +72,7 @@ impl Reply {
     /// # Errors
     /// As [`Reply::answer`].
     pub fn scraped(&self, info_hash: InfoHash) -> Result<Scraped, Problem> {
-        let found = self.judge(Scraped::from_bencode(&self.body, info_hash))?;
-        found.ok_or_else(|| Problem::Nonsense(format!("it says nothing of {info_hash}")))
+        self.judge(Scraped::from_bencode(&self.body, info_hash))
     }
 
     fn judge<T>(&self, read: Result<T, Problem>) -> Result<T, Problem> {
@@ -268,7 +267,7 @@ fn problem(error: ureq::Error, limit_bytes: usize, wait: Duration) -> Problem {
         ureq::Error::TooManyRedirects => {
             Problem::Unreachable(format!("it sent us elsewhere more than {MAX_REDIRECTS} times"))
         }
-        ureq::Error::Io(why) => Problem::Unreachable(why.to_string()),
+        ureq::Error::Io(why) => Problem::unreachable(&why),
         other => Problem::Unreachable(other.to_string()),
     }
 }

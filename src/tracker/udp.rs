@@ -155,7 +155,7 @@ impl Link {
             socket.connect(remote)?;
             Ok(socket)
         });
-        let socket = socket.map_err(|error| Problem::Unreachable(error.to_string()))?;
+        let socket = socket.map_err(|error| Problem::unreachable(&error))?;
         let mut link = Self { socket, remote: remote.ip(), connection: 0, since: Instant::now() };
         match link.ask(&|_, transaction| Request::Connect { transaction }, pace)? {
             Response::Connected { connection } => {
@@ -177,7 +177,7 @@ impl Link {
         let transaction = random_u32();
         let packet = request(self.connection, transaction).encode();
         let mut buffer = vec![0; MAX_PACKET];
-        let broken = |error: io::Error| Problem::Unreachable(error.to_string());
+        let broken = |error: io::Error| Problem::unreachable(&error);
         for wait in pace.waits() {
             self.socket.send(&packet).map_err(broken)?;
             let until = Instant::now() + wait;
@@ -236,7 +236,7 @@ fn look_up(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, 
         // Whoever asked may have given up.
         let _ = found.send(end.unwrap_or_else(|panic| Err(io::Error::other(panic))));
     };
-    let unreachable = |error: io::Error| Problem::Unreachable(error.to_string());
+    let unreachable = |error: io::Error| Problem::unreachable(&error);
     spawn("look-up", search, tell).map_err(unreachable)?;
     match answer.recv_deadline(deadline) {
         Ok(addresses) => addresses.map_err(unreachable),
