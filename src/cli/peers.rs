@@ -1,7 +1,7 @@
 //! `rill peers`: announce, print who has the torrent, and with `--pieces` what each of them has.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::exit::{Code, Failure};
 use super::json::{Array, Object};
 use super::options::Opt;
 use super::screen::{self, Output};
-use super::settings::{Family, Net, Port, Settings};
+use super::settings::{Port, Settings};
 use super::source::{Found, Source};
 use super::unix_time_s;
 use crate::id::{InfoHash, PeerId, random_bytes};
@@ -42,18 +42,9 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 /// Why it couldn't be done, with the code to exit with.
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
-    let bind = local_address(&settings.net);
+    let bind = settings.net.bind;
     let round = Round::of(Source::of(&flags.operands[0]).load(bind)?, &settings, bind, output)?;
     if flags.has(Opt::Scrape) { round.scrape() } else { round.announce(flags.has(Opt::Pieces)) }
-}
-
-/// The address to speak from; an unspecified one chooses just the family.
-fn local_address(net: &Net) -> Option<IpAddr> {
-    net.bind.first().copied().or(match net.family {
-        Family::Both => None,
-        Family::V4 => Some(Ipv4Addr::UNSPECIFIED.into()),
-        Family::V6 => Some(Ipv6Addr::UNSPECIFIED.into()),
-    })
 }
 
 /// One round of questions about one torrent.
