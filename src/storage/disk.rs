@@ -266,7 +266,11 @@ impl Keeper {
         self.saved.pieces = self.claims.clone();
         self.saved.clean = clean;
         self.saved.stamps = stamps(&self.files);
-        self.saved.write(&self.save_to, true)?;
+        match self.saved.write(&self.save_to, true) {
+            // The torrent's own blocks are reserved. What isn't saved now is saved later, or checked again.
+            Err(StorageError::DiskFull { .. } | StorageError::NoInodes { .. }) => return Ok(()),
+            written => written?,
+        }
         if clean && let Some(folder) = self.save_to.parent() {
             sync_folder(folder).map_err(|error| StorageError::io("flush", folder, error))?;
         }

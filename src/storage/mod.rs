@@ -316,7 +316,11 @@ impl Storage {
         if self.saved.is_none() {
             made.file(self.site.saved.clone());
         }
-        saved.write(&self.site.saved, false)?;
+        match saved.write(&self.site.saved, false) {
+            // What was saved before still holds: it vouches only for files that nobody has written to since.
+            Err(StorageError::DiskFull { .. }) if self.saved.is_some() && self.is_ours() => {}
+            written => written?,
+        }
         let mut folders = Folders::below(&self.files.root());
         for index in 0..self.info.files.len() {
             if self.wanted[index] && !self.is_done(index) {

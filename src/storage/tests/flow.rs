@@ -10,18 +10,22 @@ use super::*;
 use crate::geometry::PieceIndex;
 use crate::storage::{Place, Selection, Storage, StorageError};
 
-static GO: AtomicBool = AtomicBool::new(false);
+pub(super) static GO: AtomicBool = AtomicBool::new(false);
 
-fn place(scratch: &Scratch) -> Place {
+pub(super) fn place(scratch: &Scratch) -> Place {
     Place { dir: scratch.path().to_path_buf(), name: None, overwrite: false }
 }
 
-fn open(info: &Info, place: &Place) -> Result<Storage, StorageError> {
+pub(super) fn open(info: &Info, place: &Place) -> Result<Storage, StorageError> {
     Storage::open(Arc::new(info.clone()), place, Selection::All)
 }
 
 /// Opens, checks and prepares; gives how many pieces were there.
-fn ready(info: &Info, place: &Place, selection: Selection) -> Result<(Storage, u32), StorageError> {
+pub(super) fn ready(
+    info: &Info,
+    place: &Place,
+    selection: Selection,
+) -> Result<(Storage, u32), StorageError> {
     let mut storage = Storage::open(Arc::new(info.clone()), place, selection)?;
     let have = storage.check(&GO, |_, _| {})?;
     storage.prepare(&GO)?;
@@ -29,7 +33,7 @@ fn ready(info: &Info, place: &Place, selection: Selection) -> Result<(Storage, u
 }
 
 /// Writes these pieces, as a download would.
-fn fill(storage: &mut Storage, info: &Info, pieces: impl Iterator<Item = PieceIndex>) {
+pub(super) fn fill(storage: &mut Storage, info: &Info, pieces: impl Iterator<Item = PieceIndex>) {
     let bytes = bytes_of(info);
     for piece in pieces {
         for span in info.geometry.spans(piece) {
@@ -42,14 +46,14 @@ fn fill(storage: &mut Storage, info: &Info, pieces: impl Iterator<Item = PieceIn
 }
 
 /// Downloads what is missing and finishes.
-fn complete(storage: &mut Storage, info: &Info) {
+pub(super) fn complete(storage: &mut Storage, info: &Info) {
     let missing: Vec<_> = storage.needed().iter().filter(|piece| !storage.have().has(*piece)).collect();
     fill(storage, info, missing.into_iter());
     storage.finish().unwrap();
 }
 
 /// Compares every wanted file below `root` with the torrent's bytes.
-fn assert_files(info: &Info, root: &Path) {
+pub(super) fn assert_files(info: &Info, root: &Path) {
     let bytes = bytes_of(info);
     for file in info.files.iter().filter(|file| !file.padding) {
         let mut path = root.to_path_buf();
@@ -96,4 +100,162 @@ fn many_files_with_empty_ones_and_a_piece_across_fifty() {
     assert!(!root.join(".pad").exists());
     assert_eq!(fs::metadata(root.join("big.sh")).unwrap().permissions().mode() & 0o111, 0o111);
     assert_eq!(scratch.names(), ["things"]);
+}
+
+#[test]
+fn a_clean_stop_is_trusted_and_nothing_is_hashed_again() {
+    let scratch = Scratch::new();
+    let info = info_of(50_000, &[("a", 1_500_000), ("b/c", 20_000), ("d", 777_777)]);
+    let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    let some: Vec<PieceIndex> = info.geometry.iter().filter(|piece| piece.get() % 3 == 1).collect();
+    fill(&mut storage, &info, some.iter().copied());
+    storage.close().unwrap();
+    let mut again = open(&info, &place(&scratch)).unwrap();
+    let mut most = 0;
+    let have = again.check(&GO, |_, total| most = most.max(total)).unwrap();
+    assert_eq!(have.iter().collect::<Vec<_>>(), some);
+    assert_eq!(most, 0, "bytes hashed after a clean stop");
+    again.prepare(&GO).unwrap();
+    complete(&mut again, &info);
+    assert_files(&info, &scratch.path().join("things"));
+}
+
+#[test]
+fn after_a_kill_what_was_written_is_found_and_nothing_else() {
+    let scratch = Scratch::new();
+    let info = info_of(50_000, &[("a", 1_500_000), ("b/c", 20_000), ("d", 777_777)]);
+    let mut written = 0;
+    for round in 0.. {
+        let (mut storage, have) = ready(&info, &place(&scratch), Selection::All).unwrap();
+        assert_eq!(have, written, "round {round}");
+        let missing: Vec<_> = info.geometry.iter().filter(|piece| !storage.have().has(*piece)).collect();
+        if missing.is_empty() {
+            storage.finish().unwrap();
+            break;
+        }
+        let some: Vec<_> = missing.into_iter().rev().step_by(3).take(7).collect();
+        written += some.len() as u32;
+        fill(&mut storage, &info, some.into_iter());
+        // As a kill leaves it: nothing is flushed, nothing saved; the page cache lives on.
+        drop(storage);
+    }
+    assert_files(&info, &scratch.path().join("things"));
+}
+
+#[test]
+fn a_piece_written_half_is_not_claimed() {
+    let scratch = Scratch::new();
+    let info = single(3_000_000, 6_000_000);
+    let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    let span = info.geometry.spans(info.geometry.piece(0).unwrap()).next().unwrap();
+    storage.write(span, &bytes_of(&info)[..span.length as usize]).unwrap();
+    drop(storage);
+    assert_eq!(ready(&info, &place(&scratch), Selection::All).unwrap().1, 0);
+}
+
+#[test]
+fn a_foreign_change_is_noticed_even_after_a_clean_stop() {
+    let scratch = Scratch::new();
+    let info = info_of(50_000, &[("a", 500_000), ("b", 500_000)]);
+    let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    fill(&mut storage, &info, info.geometry.iter().take(15));
+    storage.close().unwrap();
+    let victim = scratch.path().join("things.part/a");
+    let (modified, mut bytes) =
+        (fs::metadata(&victim).unwrap().modified().unwrap(), fs::read(&victim).unwrap());
+    bytes[123_456] ^= 1;
+    fs::write(&victim, &bytes).unwrap();
+    fs::File::options().write(true).open(&victim).unwrap().set_modified(modified).unwrap();
+    let (mut storage, have) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    assert_eq!(have, 14);
+    assert!(!storage.have().has(info.geometry.piece(2).unwrap()));
+    complete(&mut storage, &info);
+    assert_files(&info, &scratch.path().join("things"));
+}
+
+#[test]
+fn a_part_cut_short_and_garbage_as_progress_are_survived() {
+    let scratch = Scratch::new();
+    let info = single(50_000, 2_000_000);
+    let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    fill(&mut storage, &info, info.geometry.iter());
+    storage.close().unwrap();
+    let part = scratch.path().join("thing.bin.part");
+    fs::File::options().write(true).open(&part).unwrap().set_len(1_234_567).unwrap();
+    let (storage, have) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    assert_eq!(have, 24);
+    drop(storage);
+    fs::write(scratch.path().join("thing.bin.part.rill"), b"d5:cleani1e").unwrap();
+    let (mut storage, have) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    assert_eq!(have, 24);
+    complete(&mut storage, &info);
+    assert_files(&info, &scratch.path().join("thing.bin"));
+    assert_eq!(scratch.names(), ["thing.bin"]);
+}
+
+#[test]
+fn cut_short_in_mid_download_is_an_error_and_no_signal() {
+    for length in [3_000_000, 300_000] {
+        let scratch = Scratch::new();
+        let info = single(50_000, length);
+        let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+        fill(&mut storage, &info, info.geometry.iter().take(3));
+        let part = fs::File::options().write(true).open(scratch.path().join("thing.bin.part")).unwrap();
+        part.set_len(10).unwrap();
+        let range = info.geometry.range(5, 0, 50_000).unwrap();
+        let error = storage.write(range, &vec![1; 50_000]).unwrap_err();
+        assert!(matches!(error, StorageError::Truncated { found: 10, .. }), "{error}");
+        assert_eq!(error.exit_code(), 9);
+    }
+}
+
+#[test]
+fn cut_short_before_the_end_is_never_called_finished() {
+    let scratch = Scratch::new();
+    let info = single(50_000, 3_000_000);
+    let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    fill(&mut storage, &info, info.geometry.iter());
+    fs::File::options().write(true).open(storage.path()).unwrap().set_len(2_999_999).unwrap();
+    assert!(matches!(storage.finish(), Err(StorageError::Truncated { found: 2_999_999, .. })));
+    assert!(!scratch.path().join("thing.bin").exists());
+}
+
+#[test]
+fn a_second_rill_does_not_write_to_the_same_place() {
+    let scratch = Scratch::new();
+    for info in [single(50_000, 300_000), info_of(50_000, &[("a", 300_000)])] {
+        let (mut first, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+        fill(&mut first, &info, info.geometry.iter().take(2));
+        let second = ready(&info, &place(&scratch), Selection::All).unwrap_err();
+        assert_eq!(second.exit_code(), 10, "{second}");
+        complete(&mut first, &info);
+    }
+}
+
+#[test]
+fn what_appears_meanwhile_is_not_replaced() {
+    let scratch = Scratch::new();
+    let info = single(50_000, 300_000);
+    let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    fill(&mut storage, &info, info.geometry.iter());
+    fs::write(scratch.path().join("thing.bin"), "somebody's").unwrap();
+    let error = storage.finish().unwrap_err();
+    assert_eq!(error.exit_code(), 10, "{error}");
+    assert_eq!(fs::read_to_string(scratch.path().join("thing.bin")).unwrap(), "somebody's");
+    drop(storage);
+    fs::remove_file(scratch.path().join("thing.bin")).unwrap();
+    let (mut storage, have) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    assert_eq!(have, 6);
+    storage.finish().unwrap();
+    assert_files(&info, &scratch.path().join("thing.bin"));
+}
+
+#[test]
+fn a_check_can_be_stopped() {
+    let scratch = Scratch::new();
+    let info = single(50_000, 3_000_000);
+    fs::write(scratch.path().join("thing.bin"), bytes_of(&info)).unwrap();
+    let mut storage = open(&info, &place(&scratch)).unwrap();
+    let stopped = storage.check(&AtomicBool::new(true), |_, _| {});
+    assert!(matches!(stopped, Err(StorageError::Stopped)));
 }

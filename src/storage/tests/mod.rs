@@ -1,12 +1,16 @@
 //! Torrents and folders for the tests of this room.
 
 mod flow;
+mod in_the_way;
+mod selected;
+mod small_disk;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, PieceIndex};
 use crate::id::InfoHash;
 use crate::metainfo::{File, Info};
 use crate::sha1;
