@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::exit::{Code, Failure};
 use super::json::Object;
+use super::listing;
+use super::row::{Ending, Face, Moment, Row};
 use super::screen::{self, Output};
-use super::show;
-use super::watch::{Ending, Face, Moment, Row};
 use crate::report::{Event, PeerChange, Phase};
 
 /// How often `progress` comes at most, for each torrent.
@@ -72,7 +72,7 @@ impl Face for Events {
                 .put("piece_length", info.geometry.piece_bytes())
                 .put("pieces", info.geometry.pieces())
                 .put("private", info.private)
-                .put("files", show::files(info)),
+                .put("files", listing::files(info)),
             Event::Checking { done, total } => {
                 if !self.is_due(at, Phase::Checking, now.instant) {
                     return;
@@ -217,7 +217,7 @@ mod tests {
 
     use crossbeam_channel::unbounded;
 
-    use super::super::watch::tests::{Stage, info};
+    use super::super::row::tests::{Stage, info};
     use super::*;
     use crate::report::{Snapshot, TrackerSays};
     use crate::swarm::Source;

@@ -13,16 +13,18 @@ pub mod units; //    sizes, rates and times
 pub mod options; //  every command and option, described once
 pub mod args; //     the command line, word by word
 pub mod help; //     what --help prints
+pub mod select; //   --select LIST
 pub mod settings; // what was typed, checked and grouped
 
 // What commands share.
 pub mod source; //   where a torrent comes from
-pub mod select; //   --select LIST
 pub mod stop; //     being told to stop
-pub mod watch; //    from a torrent's thread to the one that prints
-pub mod progress; // for people
-pub mod events; //   for programs
 pub mod meter; //    how far a long piece of work is, for people
+pub mod listing; //  how the files of a torrent are listed
+pub mod row; //      what is known of a torrent by those who print
+pub mod progress; // what torrents tell, for people
+pub mod events; //   what torrents tell, for programs
+pub mod watch; //    from the threads of torrents to the one that prints
 
 // A file per command.
 pub mod check;

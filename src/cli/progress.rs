@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::exit::Failure;
+use super::row::{Ending, Face, Moment, Row};
 use super::screen::Output;
 use super::units::{elapsed_for_people, for_people, grouped, percent, rate_for_people, time_for_people};
-use super::watch::{Ending, Face, Moment, Row};
 use crate::report::{Event, PeerChange, Phase, TrackerSays};
 use crate::{sys, text};
 
@@ -380,7 +380,7 @@ mod tests {
     use crossbeam_channel::{Receiver, Sender, unbounded};
 
     use super::super::exit::Code;
-    use super::super::watch::tests::{Stage, info};
+    use super::super::row::tests::{Stage, info};
     use super::*;
     use crate::report::Snapshot;
 

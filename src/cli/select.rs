@@ -119,7 +119,7 @@ fn item(text: &str) -> Result<Item, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::watch::tests::info;
+    use super::super::row::tests::info;
     use super::*;
 
     /// Which of `a`, padding, `b/c`.

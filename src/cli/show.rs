@@ -3,13 +3,14 @@
 use super::args::Flags;
 use super::exit::{Code, Failure};
 use super::json::{Array, Object};
+use super::listing;
 use super::options::Opt;
 use super::screen::{self, Output};
 use super::settings::Net;
 use super::source::{Found, Source};
 use super::units::{date_for_people, for_people, grouped};
 use crate::magnet::Magnet;
-use crate::metainfo::{File, Info, Metainfo};
+use crate::metainfo::Metainfo;
 
 /// Runs the command with these flags.
 ///
@@ -20,7 +21,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let text = match Source::of(&flags.operands[0]).load(bind)? {
         Found::Torrent(torrent) if flags.has(Opt::Magnet) => magnet_line(&Magnet::from(&*torrent), output),
         Found::Torrent(torrent) if output.json => object(&torrent).to_string(),
-        Found::Torrent(torrent) => listing(&torrent),
+        Found::Torrent(torrent) => for_people_to_read(&torrent),
         Found::Link(magnet) if flags.has(Opt::Magnet) => magnet_line(&magnet, output),
         Found::Link(_) => {
             let sentence = "only peers know what this link holds, and `show` doesn't ask them yet";
@@ -36,11 +37,6 @@ fn magnet_line(magnet: &Magnet, output: Output) -> String {
     if output.json { Object::new().put("magnet", link).to_string() } else { link }
 }
 
-/// What a listing names: padding isn't content. The numbers are those of `--select`.
-fn listed(info: &Info) -> impl Iterator<Item = (usize, &File)> {
-    info.files.iter().filter(|file| !file.padding).enumerate().map(|(at, file)| (at + 1, file))
-}
-
 /// The object of `--json`.
 pub fn object(torrent: &Metainfo) -> Object {
     let Metainfo { info, trackers, web_seeds, nodes, comment, created_by, creation_date } = torrent;
@@ -54,7 +50,7 @@ pub fn object(torrent: &Metainfo) -> Object {
         .put("private", info.private)
         .put("trackers", Array::of(trackers.iter().map(Array::of)))
         .put("web_seeds", Array::of(web_seeds))
-        .put("files", files(info))
+        .put("files", listing::files(info))
         .put("magnet", Magnet::from(torrent).to_string())
         .put("folder", info.is_folder)
         .put("nodes", Array::of(nodes))
@@ -64,17 +60,10 @@ pub fn object(torrent: &Metainfo) -> Object {
         .put_some("creation_date", *creation_date)
 }
 
-/// The files of a torrent as JSON: `path` and `size` of each.
-pub fn files(info: &Info) -> Array {
-    Array::of(
-        listed(info).map(|(_, file)| Object::new().put("path", info.path_of(file)).put("size", file.length)),
-    )
-}
-
-fn listing(torrent: &Metainfo) -> String {
+fn for_people_to_read(torrent: &Metainfo) -> String {
     let info = &torrent.info;
     let mut rows = Rows::default();
-    let count = listed(info).count();
+    let count = listing::listed(info).count();
     rows.row("Name", &info.name);
     rows.row("Info-hash", &info.info_hash.to_string());
     let in_files = match (info.is_folder, count) {
@@ -101,7 +90,7 @@ fn listing(torrent: &Metainfo) -> String {
     if info.is_folder {
         rows.text.push_str("\nFiles\n");
         let width = count.to_string().len().max(4);
-        for (number, file) in listed(info) {
+        for (number, file) in listing::listed(info) {
             let size = for_people(file.length);
             rows.text.push_str(&format!("{number:>width$}  {size:>9}  {}\n", info.path_of(file)));
         }
