@@ -15,20 +15,22 @@ use super::walk::{Found, unreadable};
 use super::{CreateError, Progress};
 use crate::geometry::{Geometry, PieceIndex};
 use crate::sha1::{Feed, Running, advance};
+use crate::sys::view::View;
 use crate::{sys, thread};
 
 /// How many pieces a thread hashes side by side: what the widest registers hold.
 const LANES: usize = 16;
 
-/// How much of a piece is read at a time, in bytes: what all lanes hold together fits a core's own cache.
-const CHUNK: usize = 32 * 1024;
+/// How much of each piece is hashed at a time, in bytes: what all lanes read together fits a core's own cache.
+const STEP: usize = 64 * 1024;
 
-/// How far ahead of the reading the kernel is asked to read a long piece, in bytes: far enough for a disk that
-/// has to seek.
-const AHEAD: u64 = 1024 * 1024;
+/// How much of each piece is asked for, and shown as memory, at a time, in bytes: far enough for a disk that has to
+/// seek, and with all lanes and two runs 32 MiB a thread.
+const WINDOW: u64 = 1024 * 1024;
 
-/// A file shorter than this isn't asked for ahead: it would be opened twice for it.
-const WORTH_AHEAD: u64 = 128 * 1024;
+/// Shorter stretches of a file are read: to show them as memory would cost more than to copy them, and to ask for
+/// them ahead would open many files twice.
+const WORTH_A_VIEW: u64 = 128 * 1024;
 
 /// How many files a thread keeps open: each lane may be in another one.
 const OPEN_FILES: usize = LANES;
@@ -160,7 +162,7 @@ fn gather(
 struct Worker {
     job: Arc<Job>,
     tell: Sender<Letter>,
-    /// A chunk for each lane.
+    /// A step for each lane that has to be read.
     buffer: Vec<u8>,
     /// Files in use, the latest first.
     open: Vec<(usize, File)>,
@@ -169,10 +171,24 @@ struct Worker {
 /// A piece on its way.
 struct Lane {
     running: Running,
-    /// What of it isn't read yet, in the torrent's bytes.
+    /// What of it isn't hashed yet, in the torrent's bytes.
     rest: Range<u64>,
-    /// How far the kernel was asked to read ahead.
-    ahead: u64,
+}
+
+impl Lane {
+    /// What of it comes next, `later` windows from now.
+    fn window(&self, later: u64) -> Range<u64> {
+        let start = self.rest.end.min(self.rest.start + later * WINDOW);
+        start..self.rest.end.min(start + WINDOW)
+    }
+}
+
+/// A stretch of a file as memory.
+struct Shown {
+    /// Which of the torrent's bytes it shows.
+    bytes: Range<u64>,
+    view: View,
+    file: usize,
 }
 
 impl Worker {
@@ -182,60 +198,104 @@ impl Worker {
 
     /// Takes run after run. While one is hashed, the kernel reads the next.
     fn run(mut self) -> Result<(), CreateError> {
-        self.buffer.resize(self.job.run as usize * CHUNK, 0);
-        let mut lanes = self.take_lanes()?;
-        while let Some((first, mut now)) = lanes {
-            lanes = self.take_lanes()?;
-            while now.iter().any(|lane| !lane.rest.is_empty()) {
+        self.buffer.resize(self.job.run as usize * STEP, 0);
+        let mut next = self.take()?;
+        while let Some((first, mut lanes)) = next {
+            next = self.take()?;
+            while lanes.iter().any(|lane| !lane.rest.is_empty()) {
                 if self.job.stop.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                self.step(&mut now)?;
+                self.hash_windows(&mut lanes)?;
             }
-            let hashes = now.into_iter().map(|lane| lane.running.finish()).collect();
+            let hashes = lanes.into_iter().map(|lane| lane.running.finish()).collect();
             let _ = self.tell.send(Letter::Hashed { first, hashes });
         }
         Ok(())
     }
 
-    fn take_lanes(&mut self) -> Result<Option<(PieceIndex, Vec<Lane>)>, CreateError> {
-        let Some(run) = self.job.take_run() else { return Ok(None) };
+    /// The next run that nobody has taken, a lane for each piece, the beginning of each asked for.
+    fn take(&mut self) -> Result<Option<(PieceIndex, Vec<Lane>)>, CreateError> {
         let geometry = self.job.geometry;
-        let mut lanes = Vec::with_capacity(run.len());
-        for piece in run.filter_map(|index| geometry.piece(index)) {
-            let start = geometry.offset_of(piece);
-            let rest = start..start + u64::from(geometry.len_of(piece));
-            let mut lane = Lane { running: Running::new(), rest, ahead: start };
-            self.look_ahead(&mut lane)?;
-            lanes.push((piece, lane));
-        }
-        let first = lanes.first().map(|(piece, _)| *piece);
-        Ok(first.map(|first| (first, lanes.into_iter().map(|(_, lane)| lane).collect())))
+        let Some(run) = self.job.take_run() else { return Ok(None) };
+        let pieces = || run.clone().filter_map(|index| geometry.piece(index));
+        let lanes: Vec<Lane> = pieces()
+            .map(|piece| {
+                let start = geometry.offset_of(piece);
+                Lane { running: Running::new(), rest: start..start + u64::from(geometry.len_of(piece)) }
+            })
+            .collect();
+        self.ask_for(&lanes, 0)?;
+        Ok(pieces().next().map(|first| (first, lanes)))
     }
 
-    /// Reads a chunk of every piece and hashes all of them side by side.
-    fn step(&mut self, lanes: &mut [Lane]) -> Result<(), CreateError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut feeds = Vec::with_capacity(lanes.len());
-        let mut done = 0;
-        for (lane, chunk) in lanes.iter_mut().zip(buffer.chunks_mut(CHUNK)) {
-            if lane.ahead < lane.rest.end && lane.ahead - lane.rest.start <= AHEAD / 2 {
-                self.look_ahead(lane)?;
+    /// Asks the kernel for a window of every piece.
+    fn ask_for(&mut self, lanes: &[Lane], later: u64) -> Result<(), CreateError> {
+        let job = self.job.clone();
+        for window in stretches(lanes, later) {
+            for (index, bytes) in job.files_of(window) {
+                if bytes.end - bytes.start >= WORTH_A_VIEW {
+                    sys::file::will_need(self.file(index)?, bytes);
+                }
             }
-            let wanted = (lane.rest.end - lane.rest.start).min(CHUNK as u64) as usize;
-            self.read(lane.rest.start, &mut chunk[..wanted])?;
-            lane.rest.start += wanted as u64;
-            done += wanted as u64;
-            feeds.push(Feed { running: &mut lane.running, bytes: &chunk[..wanted] });
         }
-        advance(&mut feeds);
-        self.job.done.fetch_add(done, Ordering::Relaxed);
-        self.buffer = buffer;
         Ok(())
+    }
+
+    /// Hashes the next window of every piece, side by side.
+    fn hash_windows(&mut self, lanes: &mut [Lane]) -> Result<(), CreateError> {
+        self.ask_for(lanes, 1)?;
+        let shown = self.show(lanes)?;
+        let ends: Vec<u64> = lanes.iter().map(|lane| lane.window(0).end).collect();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while lanes.iter().zip(&ends).any(|(lane, end)| lane.rest.start < *end) {
+            let mut feeds = Vec::with_capacity(lanes.len());
+            for ((lane, end), own) in lanes.iter_mut().zip(&ends).zip(buffer.chunks_mut(STEP)) {
+                let start = lane.rest.start;
+                let wanted = (end - start).min(STEP as u64) as usize;
+                let bytes = match seen(&shown, start) {
+                    Some(bytes) => &bytes[..bytes.len().min(wanted)],
+                    None => {
+                        self.read(start, &mut own[..wanted])?;
+                        &own[..wanted]
+                    }
+                };
+                lane.rest.start += bytes.len() as u64;
+                self.job.done.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                feeds.push(Feed { running: &mut lane.running, bytes });
+            }
+            advance(&mut feeds);
+        }
+        self.buffer = buffer;
+        match shown.iter().find(|shown| shown.view.is_torn()) {
+            Some(shown) => Err(self.job.files[shown.file].changed()),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows as memory what of the next windows is worth it. What the kernel doesn't show is read.
+    fn show(&mut self, lanes: &[Lane]) -> Result<Vec<Shown>, CreateError> {
+        let job = self.job.clone();
+        let mut shown = Vec::new();
+        for window in stretches(lanes, 0) {
+            for (file, bytes) in job.files_of(window) {
+                if bytes.end - bytes.start < WORTH_A_VIEW {
+                    continue;
+                }
+                if let Ok(view) = View::of(self.file(file)?, bytes.clone()) {
+                    let at = job.offsets[file];
+                    shown.push(Shown { bytes: at + bytes.start..at + bytes.end, view, file });
+                }
+            }
+        }
+        Ok(shown)
     }
 
     /// Fills the buffer with the torrent's bytes from `offset` on.
     fn read(&mut self, offset: u64, mut buffer: &mut [u8]) -> Result<(), CreateError> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
         let job = self.job.clone();
         for (index, bytes) in job.files_of(offset..offset + buffer.len() as u64) {
             if bytes.is_empty() {
@@ -251,19 +311,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Asks the kernel for what comes next of a piece.
-    fn look_ahead(&mut self, lane: &mut Lane) -> Result<(), CreateError> {
-        let job = self.job.clone();
-        let wanted = lane.ahead..lane.rest.end.min(lane.ahead + AHEAD);
-        lane.ahead = wanted.end;
-        for (index, bytes) in job.files_of(wanted) {
-            if job.files[index].length >= WORTH_AHEAD {
-                sys::file::will_need(self.file(index)?, bytes);
-            }
-        }
-        Ok(())
-    }
-
     fn file(&mut self, index: usize) -> Result<&File, CreateError> {
         let entry = match self.open.iter().position(|(open, _)| *open == index) {
             Some(at) => self.open.remove(at),
@@ -273,4 +320,23 @@ impl Worker {
         self.open.insert(0, entry);
         Ok(&self.open[0].1)
     }
+}
+
+/// The windows of all lanes, those that follow each other as one: short pieces make a single stretch.
+fn stretches(lanes: &[Lane], later: u64) -> Vec<Range<u64>> {
+    let mut all: Vec<Range<u64>> = Vec::new();
+    for window in lanes.iter().map(|lane| lane.window(later)).filter(|window| !window.is_empty()) {
+        match all.last_mut() {
+            Some(last) if last.end == window.start => last.end = window.end,
+            _ => all.push(window),
+        }
+    }
+    all
+}
+
+/// The bytes from `offset` on, as far as they are shown.
+fn seen(shown: &[Shown], offset: u64) -> Option<&[u8]> {
+    let at = shown.partition_point(|shown| shown.bytes.end <= offset);
+    let shown = shown.get(at).filter(|shown| shown.bytes.start <= offset)?;
+    Some(&shown.view.bytes()[(offset - shown.bytes.start) as usize..])
 }

@@ -9,13 +9,14 @@ use super::checked;
 
 /// How many mapped regions the handler knows by name; a constant because a handler can't ask for memory.
 /// More than the maps that are open at once. A region beyond it still ends in the sentence, without a name.
-const REGIONS: usize = 64;
+const REGIONS: usize = 1024;
 
 /// The exit code of a disk error.
 const EXIT: i32 = 9;
 
 static TABLE: [Slot; REGIONS] = [const { Slot::free() }; REGIONS];
 static JSON: AtomicBool = AtomicBool::new(false);
+static CAUGHT: AtomicBool = AtomicBool::new(false);
 
 struct Slot {
     taken: AtomicBool,
@@ -23,6 +24,10 @@ struct Slot {
     end: AtomicUsize,
     name: AtomicPtr<u8>,
     name_length: AtomicUsize,
+    /// Whether zeros may take the place of bytes that are gone.
+    forgiving: AtomicBool,
+    /// Whether they did.
+    torn: AtomicBool,
 }
 
 impl Slot {
@@ -33,7 +38,13 @@ impl Slot {
             end: AtomicUsize::new(0),
             name: AtomicPtr::new(std::ptr::null_mut()),
             name_length: AtomicUsize::new(0),
+            forgiving: AtomicBool::new(false),
+            torn: AtomicBool::new(false),
         }
+    }
+
+    fn range(&self) -> Range<usize> {
+        self.start.load(Ordering::Acquire)..self.end.load(Ordering::Acquire)
     }
 }
 
@@ -48,13 +59,37 @@ pub struct Region {
 impl Region {
     /// These addresses belong to the file of this name. Must be dropped before they are unmapped.
     pub fn new(addresses: Range<usize>, name: &str) -> Self {
-        let mut name: Box<str> = name.into();
+        Self::take(addresses, name.into(), false)
+    }
+
+    /// These addresses, whole pages, are only read: bytes that are gone may read as zeros, and
+    /// [`is_torn`](Self::is_torn) tells of it. Must be dropped before they are unmapped. `None` when the table is
+    /// full.
+    ///
+    /// # Errors
+    /// When the kernel refuses the handler, which it has no reason to.
+    pub(super) fn forgiving(addresses: Range<usize>) -> std::io::Result<Option<Self>> {
+        if !CAUGHT.load(Ordering::Acquire) {
+            install()?;
+        }
+        let region = Self::take(addresses, Box::default(), true);
+        Ok(region.slot.is_some().then_some(region))
+    }
+
+    /// Whether bytes were gone and read as zeros.
+    pub(super) fn is_torn(&self) -> bool {
+        self.slot.is_some_and(|slot| TABLE[slot].torn.load(Ordering::Acquire))
+    }
+
+    fn take(addresses: Range<usize>, mut name: Box<str>, forgiving: bool) -> Self {
         let slot = TABLE.iter().position(|slot| {
             slot.taken.compare_exchange(false, true, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         });
         if let Some(slot) = slot.map(|slot| &TABLE[slot]) {
             slot.name_length.store(name.len(), Ordering::Release);
             slot.name.store(name.as_mut_ptr(), Ordering::Release);
+            slot.forgiving.store(forgiving, Ordering::Release);
+            slot.torn.store(false, Ordering::Release);
             slot.start.store(addresses.start, Ordering::Release);
             slot.end.store(addresses.end, Ordering::Release);
         }
@@ -79,6 +114,10 @@ impl Drop for Region {
 /// When the kernel refuses the handler, which it has no reason to.
 pub fn catch_bus_errors(json: bool) -> std::io::Result<()> {
     JSON.store(json, Ordering::Release);
+    install()
+}
+
+fn install() -> std::io::Result<()> {
     // SAFETY: an all-zero sigaction is a valid value, the handler does only what a handler may, and the
     // pointer outlives the call.
     unsafe {
@@ -86,14 +125,19 @@ pub fn catch_bus_errors(json: bool) -> std::io::Result<()> {
         action.sa_sigaction =
             on_bus_error as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize;
         action.sa_flags = libc::SA_SIGINFO;
-        checked(libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut())).map(drop)
+        checked(libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut()))?;
     }
+    CAUGHT.store(true, Ordering::Release);
+    Ok(())
 }
 
-/// Runs on the thread that touched the byte: atomics, write(2), time(2) and _exit(2) only.
+/// Runs on the thread that touched the byte: atomics, mmap(2), write(2), time(2) and _exit(2) only.
 extern "C" fn on_bus_error(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: the kernel hands a valid siginfo to a handler with SA_SIGINFO.
     let address = unsafe { (*info).si_addr() } as usize;
+    if forgive(address) {
+        return;
+    }
     let name = name_at(address);
     let mut line = Line::new();
     line.put(b"rill: ");
@@ -115,14 +159,37 @@ extern "C" fn on_bus_error(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_v
     unsafe { libc::_exit(EXIT) };
 }
 
+/// Puts zeros in the place of everything from this address to the end of its region, if it lies in one where that
+/// is allowed.
+fn forgive(address: usize) -> bool {
+    let Some(slot) =
+        TABLE.iter().find(|slot| slot.forgiving.load(Ordering::Acquire) && slot.range().contains(&address))
+    else {
+        return false;
+    };
+    slot.torn.store(true, Ordering::Release);
+    let range = slot.range();
+    // Regions are whole pages, and so is what is cut off them: 64 KiB is a multiple of every page size there is.
+    let start = range.start.max(address & !0xffff);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    // SAFETY: the addresses are mapped by whoever holds the region, for reading only, and stay mapped; errno is
+    // put back for whoever was interrupted.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        let at = libc::mmap(start as *mut _, range.end - start, libc::PROT_READ, flags, -1, 0);
+        *errno = before;
+        at != libc::MAP_FAILED
+    }
+}
+
 /// The name of the file mapped at this address. The thread that runs the handler holds the map it touched, so
 /// the name behind a matching slot is alive.
 fn name_at(address: usize) -> Option<&'static [u8]> {
     TABLE.iter().find_map(|slot| {
-        let range = slot.start.load(Ordering::Acquire)..slot.end.load(Ordering::Acquire);
         let name = slot.name.load(Ordering::Acquire);
         // SAFETY: see above; a slot's name and length are set before its addresses.
-        (range.contains(&address) && !name.is_null())
+        (slot.range().contains(&address) && !name.is_null())
             .then(|| unsafe { std::slice::from_raw_parts(name, slot.name_length.load(Ordering::Acquire)) })
     })
 }

@@ -2,6 +2,7 @@
 //! advice about pages. Everything here that needs libc is for Linux.
 
 pub mod bus; //      SIGBUS ends in a sentence
+pub mod view; //     a file's bytes as memory, to look at
 pub mod doorbell; // waiting on a socket and for a letter at once
 pub mod file; //     reserved blocks, links, renames, write-back, the page cache
 pub mod limits; //   open files, memory, terminal width

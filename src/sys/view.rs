@@ -1,0 +1,142 @@
+//! A file's bytes as memory, to look at: what is in the page cache is hashed where it is, not copied first.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+
+use super::bus::Region;
+use super::checked;
+
+/// A run of a file's bytes. Others may write to the file: then the bytes change under the reader, and those cut
+/// off read as zeros; [`is_torn`](Self::is_torn) tells of the latter.
+#[derive(Debug)]
+pub struct View {
+    /// Dropped before the pages are unmapped.
+    region: Option<Region>,
+    start: *mut libc::c_void,
+    mapped: usize,
+    /// Where in the first page the bytes begin.
+    skip: usize,
+}
+
+impl View {
+    /// Shows these bytes of a file and faults them in at once.
+    ///
+    /// # Errors
+    /// When the file system can't map files, the file ends before the range does, the device fails, or too many
+    /// views are open: reading is left.
+    pub fn of(file: &File, range: Range<u64>) -> io::Result<Self> {
+        let refused = |_| io::Error::from(io::ErrorKind::InvalidInput);
+        let skip = range.start % page();
+        let mapped = usize::try_from(range.end - range.start + skip).map_err(refused)?;
+        let offset = libc::off_t::try_from(range.start - skip).map_err(refused)?;
+        // SAFETY: the kernel chooses addresses that nobody uses.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                mapped,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                offset,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let mut view = Self { region: None, start, mapped, skip: skip as usize };
+        let address = start as usize;
+        let whole_pages = mapped.next_multiple_of(page() as usize);
+        view.region = Region::forgiving(address..address + whole_pages)?;
+        if view.region.is_none() {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        view.populate()?;
+        Ok(view)
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the pages are mapped for reading until `self` is dropped, and stay so when the file is cut
+        // short. That someone else may write to the file can't be helped with a mapping; the bytes are never
+        // taken for more than a run of any bytes.
+        unsafe { std::slice::from_raw_parts(self.start.cast::<u8>().add(self.skip), self.mapped - self.skip) }
+    }
+
+    /// Whether some of the bytes were cut off the file and read as zeros.
+    pub fn is_torn(&self) -> bool {
+        self.region.as_ref().is_some_and(Region::is_torn)
+    }
+
+    /// One call for all pages: a fault for every few costs several times as much.
+    fn populate(&self) -> io::Result<()> {
+        // SAFETY: the addresses are our own mapping; reading it in changes nothing.
+        match checked(unsafe { libc::madvise(self.start, self.mapped, libc::MADV_POPULATE_READ) }) {
+            // A kernel before 5.14: the faults come as they come.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.region = None;
+        // SAFETY: our own mapping, to which no reference is left: they borrow from `self`.
+        unsafe { libc::munmap(self.start, self.mapped) };
+    }
+}
+
+fn page() -> u64 {
+    // SAFETY: no pointers are passed.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, bytes: &[u8]) -> File {
+        let path = std::env::temp_dir().join(format!("rill-view-{name}-{}", std::process::id()));
+        std::fs::write(&path, bytes).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file
+    }
+
+    #[test]
+    fn any_run_of_bytes_can_be_seen() {
+        let bytes: Vec<u8> = (0..200_000_u32).map(|at| ((at * 7) >> 3) as u8).collect();
+        let file = file("run", &bytes);
+        for range in [0..200_000, 1..2, 4_095..4_097, 100_000..199_999, 4_096..8_192] {
+            let view = View::of(&file, range.clone()).unwrap();
+            assert!(view.bytes() == &bytes[range.start as usize..range.end as usize], "{range:?}");
+            assert!(!view.is_torn());
+        }
+        assert!(View::of(&file, 0..300_000).is_err(), "the file ends before");
+    }
+
+    #[test]
+    fn what_is_cut_off_reads_as_zeros() {
+        let file = file("cut", &[1; 1_000_000]);
+        let view = View::of(&file, 10..1_000_000).unwrap();
+        file.set_len(300_000).unwrap();
+        assert_eq!(view.bytes()[200_000], 1);
+        assert!(!view.is_torn());
+        assert_eq!(view.bytes()[900_000], 0);
+        assert!(view.is_torn());
+        assert_eq!(view.bytes()[500_000], 0);
+        drop(view);
+        // Its place in the table is free and clean again.
+        assert!(!View::of(&file, 0..300_000).unwrap().is_torn());
+    }
+
+    #[test]
+    fn there_is_room_for_more_views_than_a_machine_has_cores() {
+        let file = file("many", &[1; 10_000]);
+        let views: Vec<_> = (0..16).map(|_| View::of(&file, 0..10_000).unwrap()).collect();
+        assert!(views.iter().all(|view| view.bytes().len() == 10_000));
+    }
+}
