@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -101,6 +102,13 @@ impl fmt::Debug for Message {
     }
 }
 
+/// A peer id no other peer of this test program has: two connections with one id are one peer twice.
+pub fn fresh_peer_id() -> [u8; 20] {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("-XX0001-{number:012}").into_bytes().try_into().expect("8 and 12 are 20")
+}
+
 /// The first 68 bytes.
 pub fn handshake(reserved: [u8; 8], info_hash: [u8; 20], peer_id: [u8; 20]) -> Vec<u8> {
     [b"\x13BitTorrent protocol", &reserved[..], &info_hash, &peer_id].concat()
@@ -120,7 +128,7 @@ impl Link {
     /// Dials a peer and shakes hands.
     pub fn dial(address: SocketAddr, torrent: &Torrent, reserved: [u8; 8]) -> io::Result<Link> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        Link::shake(stream, torrent.info_hash, reserved, *b"-XX0001-dials-a-peer")
+        Link::shake(stream, torrent.info_hash, reserved, fresh_peer_id())
     }
 
     /// Shakes hands on a fresh connection and starts the reader.

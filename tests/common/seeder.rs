@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::link::{Block, Link, Message};
+use super::link::{Block, Link, Message, fresh_peer_id};
 use super::{Chance, Character, Torrent, fresh_address, noise};
 
 /// A moment: long enough that the other side sees it as one, short enough for a test.
@@ -109,8 +109,9 @@ fn converse(mut stream: TcpStream, torrent: &Torrent, character: &Character, see
         _ => {}
     }
     let info_hash = if *character == Character::WrongInfoHash { [7; 20] } else { torrent.info_hash };
-    let link = Link::shake(stream, info_hash, character.reserved(), *b"-XX0001-seeds-a-lot-")?;
-    let mut seat = Seat { link, torrent, character, seen, queue: VecDeque::new(), blocks: 0, choking: true };
+    let link = Link::shake(stream, info_hash, character.reserved(), fresh_peer_id())?;
+    let queue = VecDeque::new();
+    let mut seat = Seat { link, torrent, character, seen, queue, blocks: 0, answers: 0, choking: true };
     seat.introduce()?;
     seat.serve()
 }
@@ -129,6 +130,8 @@ struct Seat<'a> {
     queue: VecDeque<Block>,
     /// Blocks served.
     blocks: usize,
+    /// Requests answered in any way.
+    answers: usize,
     choking: bool,
 }
 
@@ -246,6 +249,7 @@ impl Seat<'_> {
         };
         let mut bytes = bytes.to_vec();
         let half = bytes.len() / 2;
+        self.answers += 1;
         match self.character {
             Character::CorruptsAll => bytes[half] ^= 1,
             Character::CorruptsOneIn(n) if block.piece.is_multiple_of(*n) && block.begin == 0 => {
@@ -260,8 +264,7 @@ impl Seat<'_> {
                 self.seen.sent.fetch_add(half as u64, Ordering::SeqCst);
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            Character::Rejects if self.seen.asked.lock().unwrap().len().is_multiple_of(2) => {
-                self.seen.asked.lock().unwrap().push(block);
+            Character::Rejects if !self.answers.is_multiple_of(2) => {
                 return self.link.say(&Message::Reject(block));
             }
             Character::Has(pieces) if !pieces[block.piece as usize] => {
