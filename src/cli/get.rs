@@ -3,11 +3,23 @@
 use super::args::Flags;
 use super::exit::{Code, Failure};
 use super::screen::Output;
+use super::settings::Settings;
+use super::work;
+use crate::torrent::{Goal, Sharing};
 
 /// Runs the command with these flags.
 ///
 /// # Errors
 /// Why it couldn't be done, with the code to exit with.
 pub fn run(flags: &Flags, _output: Output) -> Result<Code, Failure> {
-    Err(Failure::new(Code::Other, format!("`rill {}` isn't built yet", flags.command.row().name)))
+    work::run(flags, goal)
+}
+
+/// Without a word about sharing, the last verified byte is the end.
+fn goal(settings: &Settings) -> Goal {
+    let seeding = settings.seeding;
+    if seeding.ratio.is_none() && seeding.time.is_none() {
+        return Goal::Get;
+    }
+    Goal::GetAndShare(Sharing { ratio: seeding.ratio, time: seeding.time, super_seed: seeding.super_seed })
 }

@@ -25,6 +25,7 @@ pub mod row; //      what is known of a torrent by those who print
 pub mod progress; // what torrents tell, for people
 pub mod events; //   what torrents tell, for programs
 pub mod watch; //    from the threads of torrents to the one that prints
+pub mod work; //     torrents, each with its owner, behind one listener
 
 // A file per command.
 pub mod check;

@@ -3,11 +3,20 @@
 use super::args::Flags;
 use super::exit::{Code, Failure};
 use super::screen::Output;
+use super::settings::Settings;
+use super::work;
+use crate::torrent::{Goal, Sharing};
 
 /// Runs the command with these flags.
 ///
 /// # Errors
 /// Why it couldn't be done, with the code to exit with.
 pub fn run(flags: &Flags, _output: Output) -> Result<Code, Failure> {
-    Err(Failure::new(Code::Other, format!("`rill {}` isn't built yet", flags.command.row().name)))
+    work::run(flags, goal)
+}
+
+/// Until a signal comes, unless there is a limit.
+fn goal(settings: &Settings) -> Goal {
+    let seeding = settings.seeding;
+    Goal::Seed(Sharing { ratio: seeding.ratio, time: seeding.time, super_seed: seeding.super_seed })
 }

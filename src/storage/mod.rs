@@ -41,6 +41,7 @@ use paths::{Folders, Site};
 pub use reader::{Reader, SendError};
 pub use report::FileReport;
 use resume::Saved;
+pub use resume::put;
 use spans::{Fate, Home, Spans};
 use survey::{Stand, Survey};
 use writer::Writer;

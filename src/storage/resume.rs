@@ -117,13 +117,22 @@ impl Saved {
     /// # Errors
     /// When it can't be written. The one before stays.
     pub fn write(&self, path: &Path, flush: bool) -> Result<(), StorageError> {
-        let temporary = path.with_extension("rill.tmp");
-        let written = replace(&temporary, &self.encode(), flush).and_then(|()| fs::rename(&temporary, path));
-        written.map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            StorageError::io("save progress to", path, error)
-        })
+        put(path, &self.encode(), flush).map_err(|error| StorageError::io("save progress to", path, error))
     }
+}
+
+/// Puts a whole file in place: written under a temporary name beside it, then renamed. With `flush`, it has
+/// reached the disk before it takes the place of the one before.
+///
+/// # Errors
+/// When it can't be written. The one before stays.
+pub fn put(path: &Path, bytes: &[u8], flush: bool) -> io::Result<()> {
+    let temporary = path.with_extension("rill.tmp");
+    let written = replace(&temporary, bytes, flush).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 /// Writes a fresh file; what has its name already, a link maybe, goes first.

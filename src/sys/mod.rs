@@ -13,7 +13,7 @@ pub use bus::catch_bus_errors;
 pub use doorbell::{Doorbell, Ready, wait};
 pub use file::{disk_free, is_full, rename_noreplace, reserve};
 pub use limits::{memory_limit, raise_open_files, terminal_width};
-pub use net::{send_some, sendfile, set_receive_buffer, set_send_buffer};
+pub use net::{connect, send_some, sendfile, set_receive_buffer, set_send_buffer};
 pub use signals::{Signal, Signals};
 
 /// What a system call that answers with -1 had to say.

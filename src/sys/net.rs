@@ -1,9 +1,11 @@
-//! What std's sockets lack: buffer sizes, file to socket without a copy, and parts of one segment.
+//! What std's sockets lack: a local address to dial from, buffer sizes, file to socket without a copy, and parts of one segment.
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::checked;
 
@@ -58,13 +60,69 @@ pub fn sendfile(socket: &impl AsFd, file: &File, offset: u64, length: usize) -> 
     }
 }
 
-/// Sends what the socket takes of these bytes; gives how many went. With `more`, the kernel waits for what
+/// Dials an address from a local one, where it matters which; waits for at most `timeout`.
+///
+/// # Errors
+/// The connection's, `TimedOut`, or that the local address isn't ours.
+pub fn connect(to: SocketAddr, from: Option<IpAddr>, timeout: Duration) -> io::Result<TcpStream> {
+    let Some(from) = from.filter(|ip| ip.is_ipv4() == to.is_ipv4()) else {
+        return TcpStream::connect_timeout(&to, timeout);
+    };
+    let family = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: no pointers are passed.
+    let fd = checked(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the descriptor is fresh from the kernel and owned by nobody else.
+    let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+    let (address, length) = raw_address(SocketAddr::new(from, 0));
+    // SAFETY: `address` holds a socket address of `length` bytes.
+    checked(unsafe { libc::bind(stream.as_raw_fd(), (&raw const address).cast(), length) })?;
+    // A send time-out bounds connect(2) as well (socket(7)).
+    stream.set_write_timeout(Some(timeout))?;
+    let (address, length) = raw_address(to);
+    // SAFETY: as above.
+    match checked(unsafe { libc::connect(stream.as_raw_fd(), (&raw const address).cast(), length) }) {
+        Ok(_) => {
+            stream.set_write_timeout(None)?;
+            Ok(stream)
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Err(io::ErrorKind::TimedOut.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// An address as the kernel reads it, and how many of its bytes count.
+fn raw_address(address: SocketAddr) -> (libc::sockaddr_in6, libc::socklen_t) {
+    // SAFETY: all zeros is a valid sockaddr_in6, and room enough for a sockaddr_in.
+    let mut raw: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+    match address {
+        SocketAddr::V6(v6) => {
+            raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            raw.sin6_port = v6.port().to_be();
+            raw.sin6_addr.s6_addr = v6.ip().octets();
+            raw.sin6_scope_id = v6.scope_id();
+            (raw, size_of::<libc::sockaddr_in6>() as libc::socklen_t)
+        }
+        SocketAddr::V4(v4) => {
+            let short = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: a sockaddr_in is shorter than a sockaddr_in6 and needs no stricter alignment.
+            unsafe { (&raw mut raw).cast::<libc::sockaddr_in>().write(short) };
+            (raw, size_of::<libc::sockaddr_in>() as libc::socklen_t)
+        }
+    }
+}
+
+/// Sends what the socket takes at once of these bytes; gives how many went, and never waits. With `more`, the kernel waits for what
 /// follows (a block's header before its [`sendfile`]) before it closes the segment.
 ///
 /// # Errors
 /// The socket's.
 pub fn send_some(socket: &impl AsFd, bytes: &[u8], more: bool) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | if more { libc::MSG_MORE } else { 0 };
     loop {
         // SAFETY: the pointer and the length describe a live slice.
         let sent = checked(unsafe {

@@ -1,0 +1,286 @@
+//! The jobs a peer thread has at hand: which of their blocks were asked for, and which came.
+
+use std::collections::VecDeque;
+
+use super::Job;
+use crate::geometry::{BLOCK_BYTES, Range, SPAN_BYTES};
+use crate::wire::frame::BLOCK_HEADER_BYTES;
+use crate::wire::message::piece_header;
+
+// A job's blocks are counted in the bits of one word.
+const _: () = assert!(SPAN_BYTES / BLOCK_BYTES <= u64::BITS);
+
+/// The jobs at hand, in the order they came.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    queue: VecDeque<Active>,
+    next_serial: u32,
+    in_flight: u32,
+    unasked: u32,
+}
+
+/// A block of a job at hand; outlives the job harmlessly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot {
+    serial: u32,
+    block: u32,
+}
+
+/// A block that was asked for and has not come: what its frame will begin with, and where its data goes.
+#[derive(Debug)]
+pub struct Awaited<'a> {
+    /// Which block.
+    pub slot: Slot,
+    /// The thirteen bytes before its data.
+    pub header: [u8; BLOCK_HEADER_BYTES],
+    /// Where its data goes.
+    pub space: &'a mut [u8],
+}
+
+/// A job that ended before all of it came.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// The job, its buffer filled where blocks came.
+    pub job: Job,
+    /// The parts of it that came: runs of whole blocks, in order.
+    pub came: Vec<Range>,
+    /// The blocks that were asked for and did not come.
+    pub awaited: Vec<Range>,
+}
+
+#[derive(Debug)]
+struct Active {
+    serial: u32,
+    job: Job,
+    asked: u64,
+    came: u64,
+}
+
+impl Jobs {
+    /// Takes a job in.
+    pub fn push(&mut self, job: Job) {
+        debug_assert_eq!(job.buffer.len(), job.range.length as usize);
+        self.unasked += job.range.block_count();
+        self.queue.push_back(Active { serial: self.next_serial, job, asked: 0, came: 0 });
+        self.next_serial = self.next_serial.wrapping_add(1);
+    }
+
+    /// Blocks asked for that have not come.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Blocks of jobs at hand that have not been asked for.
+    pub fn unasked(&self) -> u32 {
+        self.unasked
+    }
+
+    /// Whether there is no job at hand.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The next block to ask for; counts as asked from now on.
+    pub fn ask(&mut self) -> Option<Range> {
+        let active = self.queue.iter_mut().find(|active| active.asked != active.all())?;
+        let block = (!active.asked).trailing_zeros();
+        active.asked |= 1 << block;
+        self.in_flight += 1;
+        self.unasked -= 1;
+        Some(active.block(block))
+    }
+
+    /// The block asked for under these three numbers, if it hasn't come yet.
+    pub fn find(&self, index: u32, begin: u32, length: u32) -> Option<Slot> {
+        self.queue.iter().find_map(|active| {
+            let range = active.job.range;
+            let offset = begin.checked_sub(range.begin)?;
+            if range.piece.get() != index || offset >= range.length || offset % BLOCK_BYTES != 0 {
+                return None;
+            }
+            let block = offset / BLOCK_BYTES;
+            let awaited = active.awaits(block) && active.block(block).length == length;
+            awaited.then_some(Slot { serial: active.serial, block })
+        })
+    }
+
+    /// Where the data of a block goes; `None` when its job is no longer at hand.
+    pub fn space(&mut self, slot: Slot) -> Option<&mut [u8]> {
+        let active = self.queue.iter_mut().find(|active| active.serial == slot.serial)?;
+        active.job.buffer.chunks_mut(BLOCK_BYTES as usize).nth(slot.block as usize)
+    }
+
+    /// The blocks that should come next, in the order they were asked for, beginning with `first` (or with
+    /// the first of all).
+    pub fn awaited(&mut self, first: Option<Slot>) -> impl Iterator<Item = Awaited<'_>> {
+        self.queue
+            .iter_mut()
+            .flat_map(Active::awaited)
+            .skip_while(move |block| first.is_some_and(|it| it != block.slot))
+    }
+
+    /// A block has come and lies in its space. Gives the job back when that was its last.
+    pub fn came(&mut self, slot: Slot) -> Option<Job> {
+        let at = self.queue.iter().position(|active| active.serial == slot.serial)?;
+        let active = &mut self.queue[at];
+        if active.awaits(slot.block) {
+            active.came |= 1 << slot.block;
+            self.in_flight -= 1;
+        }
+        if active.came != active.all() {
+            return None;
+        }
+        self.queue.remove(at).map(|active| active.job)
+    }
+
+    /// The peer won't send this block: it is to be asked for again. False when it wasn't awaited.
+    pub fn rejected(&mut self, index: u32, begin: u32, length: u32) -> bool {
+        let Some(slot) = self.find(index, begin, length) else { return false };
+        let active = self.queue.iter_mut().find(|active| active.serial == slot.serial);
+        let active = active.expect("find gave a slot of a job in the queue");
+        active.asked &= !(1 << slot.block);
+        self.in_flight -= 1;
+        self.unasked += 1;
+        true
+    }
+
+    /// Puts away the jobs that touch this range.
+    pub fn drop_range(&mut self, range: Range) -> Vec<Unfinished> {
+        self.drop_where(|job| {
+            job.range.piece == range.piece && job.range.begin < range.end() && range.begin < job.range.end()
+        })
+    }
+
+    /// Puts away all jobs.
+    pub fn drop_all(&mut self) -> Vec<Unfinished> {
+        self.drop_where(|_| true)
+    }
+
+    fn drop_where(&mut self, goes: impl Fn(&Job) -> bool) -> Vec<Unfinished> {
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) =
+            self.queue.drain(..).partition(|active| goes(&active.job));
+        self.queue = kept;
+        for active in &gone {
+            self.in_flight -= (active.asked & !active.came).count_ones();
+            self.unasked -= (active.all() & !active.asked).count_ones();
+        }
+        gone.into_iter().map(Active::unfinished).collect()
+    }
+}
+
+impl Active {
+    /// One bit for each block of the job.
+    fn all(&self) -> u64 {
+        u64::MAX >> (u64::BITS - self.job.range.block_count())
+    }
+
+    fn awaits(&self, block: u32) -> bool {
+        self.asked & !self.came & (1 << block) != 0
+    }
+
+    fn awaited(&mut self) -> impl Iterator<Item = Awaited<'_>> {
+        let Self { serial, job, asked, came } = self;
+        let (serial, range, awaited) = (*serial, job.range, *asked & !*came);
+        let blocks = job.buffer.chunks_mut(BLOCK_BYTES as usize).zip(0_u32..);
+        blocks.filter(move |(_, block)| awaited & (1 << block) != 0).map(move |(space, block)| {
+            let begin = range.begin + block * BLOCK_BYTES;
+            let header = piece_header(range.piece.get(), begin, space.len() as u32);
+            Awaited { slot: Slot { serial, block }, header, space }
+        })
+    }
+
+    fn block(&self, block: u32) -> Range {
+        let Range { piece, begin, length } = self.job.range;
+        let offset = block * BLOCK_BYTES;
+        Range { piece, begin: begin + offset, length: BLOCK_BYTES.min(length - offset) }
+    }
+
+    fn unfinished(self) -> Unfinished {
+        let blocks = 0..self.job.range.block_count();
+        let mut came: Vec<Range> = Vec::new();
+        for block in blocks.clone().filter(|block| self.came & (1 << block) != 0) {
+            let range = self.block(block);
+            match came.last_mut() {
+                Some(run) if run.end() == range.begin => run.length += range.length,
+                _ => came.push(range),
+            }
+        }
+        let awaited = blocks.filter(|block| self.awaits(*block)).map(|block| self.block(block)).collect();
+        Unfinished { job: self.job, came, awaited }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Geometry;
+
+    fn job(index: u32, begin: u32, length: u32) -> Job {
+        let geometry = Geometry::new(10 << 20, 2 << 20).unwrap();
+        let range = geometry.range(index, begin, length).unwrap();
+        Job { range, buffer: vec![0; length as usize] }
+    }
+
+    #[test]
+    fn a_job_is_asked_for_block_by_block_and_given_back_whole() {
+        let mut jobs = Jobs::default();
+        jobs.push(job(1, 32_768, 40_000));
+        let asked: Vec<_> =
+            std::iter::from_fn(|| jobs.ask()).map(|range| (range.begin, range.length)).collect();
+        assert_eq!(asked, [(32_768, 16_384), (49_152, 16_384), (65_536, 7_232)]);
+        assert_eq!((jobs.in_flight(), jobs.unasked()), (3, 0));
+        assert_eq!(jobs.find(1, 65_536, 16_384), None, "a block of another length was never asked for");
+        let slots = [49_152, 32_768].map(|begin| jobs.find(1, begin, 16_384).unwrap());
+        assert!(slots.into_iter().all(|slot| jobs.came(slot).is_none()));
+        let last = jobs.find(1, 65_536, 7_232).unwrap();
+        jobs.space(last).unwrap().fill(9);
+        let whole = jobs.came(last).unwrap();
+        assert_eq!(whole.buffer[32_767..32_770], [0, 9, 9]);
+        assert!(jobs.is_empty() && jobs.in_flight() == 0);
+    }
+
+    #[test]
+    fn a_full_span_uses_every_bit() {
+        let mut jobs = Jobs::default();
+        jobs.push(job(0, 0, SPAN_BYTES));
+        assert_eq!(std::iter::from_fn(|| jobs.ask()).count(), 64);
+        let slots: Vec<Slot> = jobs.awaited(None).map(|awaited| awaited.slot).collect();
+        assert_eq!(slots.len(), 64);
+        let rest: Vec<Slot> = jobs.awaited(Some(slots[61])).map(|awaited| awaited.slot).collect();
+        assert_eq!(rest, slots[61..]);
+        let ended: Vec<Job> = slots.into_iter().filter_map(|slot| jobs.came(slot)).collect();
+        assert_eq!(ended.len(), 1);
+    }
+
+    #[test]
+    fn what_came_of_a_dropped_job_is_told() {
+        let mut jobs = Jobs::default();
+        jobs.push(job(0, 0, 5 * BLOCK_BYTES));
+        jobs.push(job(1, 0, BLOCK_BYTES));
+        for _ in 0..4 {
+            jobs.ask();
+        }
+        for begin in [0, BLOCK_BYTES, 3 * BLOCK_BYTES] {
+            let slot = jobs.find(0, begin, BLOCK_BYTES).unwrap();
+            jobs.came(slot);
+        }
+        let range = job(0, 4 * BLOCK_BYTES, 1).range;
+        let gone = jobs.drop_range(range);
+        assert_eq!(gone.len(), 1);
+        let runs: Vec<_> = gone[0].came.iter().map(|run| (run.begin, run.length)).collect();
+        assert_eq!(runs, [(0, 2 * BLOCK_BYTES), (3 * BLOCK_BYTES, BLOCK_BYTES)]);
+        assert_eq!(gone[0].awaited.iter().map(|run| run.begin).collect::<Vec<_>>(), [2 * BLOCK_BYTES]);
+        assert_eq!((jobs.in_flight(), jobs.unasked()), (0, 1));
+    }
+
+    #[test]
+    fn a_rejected_block_is_asked_for_again() {
+        let mut jobs = Jobs::default();
+        jobs.push(job(0, 0, 2 * BLOCK_BYTES));
+        jobs.ask();
+        jobs.ask();
+        assert!(jobs.rejected(0, 0, BLOCK_BYTES));
+        assert!(!jobs.rejected(0, 0, BLOCK_BYTES));
+        assert_eq!(jobs.ask().unwrap().begin, 0);
+    }
+}

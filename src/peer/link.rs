@@ -1,0 +1,135 @@
+//! A connection past its handshake: what comes in goes to the intake, what goes out waits here until the socket
+//! takes it. Nothing here ever waits for the peer but [`Link::wait`].
+
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use super::PeerError;
+use super::greeting::Greeted;
+use super::intake::{Heard, Intake};
+use super::jobs::Jobs;
+use crate::sys::{self, Doorbell, Ready};
+use crate::wire::message::Message;
+use crate::wire::mse::Rc4;
+
+/// `sendfile` on a blocking socket waits this long at most for room; then the thread sleeps in poll instead.
+const SEND_PATIENCE: Duration = Duration::from_millis(1);
+
+/// The memory for what goes out is given back when it has grown beyond this and is empty again, in bytes.
+const KEEP_BYTES: usize = 64 * 1024;
+
+/// Both directions of a connection.
+#[derive(Debug)]
+pub struct Link {
+    stream: TcpStream,
+    intake: Intake,
+    cipher: Option<Rc4>,
+    out: Vec<u8>,
+    sent: usize,
+}
+
+impl Link {
+    /// Takes over a socket whose handshake is done.
+    ///
+    /// # Errors
+    /// When the socket's options can't be set, which means that it is broken.
+    pub fn new(greeted: Greeted) -> io::Result<Self> {
+        let Greeted { stream, leftover, ciphers, .. } = greeted;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(None)?;
+        stream.set_write_timeout(Some(SEND_PATIENCE))?;
+        let (rx, tx) = ciphers.map_or((None, None), |(rx, tx)| (Some(rx), Some(tx)));
+        Ok(Self { stream, intake: Intake::new(&leftover, rx), cipher: tx, out: Vec::new(), sent: 0 })
+    }
+
+    /// Reads what is there; call only when it is known that something is.
+    ///
+    /// # Errors
+    /// When the connection broke or was closed.
+    pub fn read(&mut self, jobs: &mut Jobs) -> Result<usize, PeerError> {
+        match self.intake.read(&mut self.stream, jobs) {
+            Ok(0) => Err(PeerError::Closed),
+            Ok(count) => Ok(count),
+            Err(error) if is_pause(&error) => Ok(0),
+            Err(error) => Err(PeerError::Broken(error)),
+        }
+    }
+
+    /// The next thing that has arrived whole.
+    ///
+    /// # Errors
+    /// When a frame is longer than any honest one.
+    pub fn next(&mut self, jobs: &mut Jobs) -> Result<Option<Heard<'_>>, PeerError> {
+        self.intake.next(jobs).map_err(PeerError::Oversize)
+    }
+
+    /// Puts a message behind those that wait to go out.
+    pub fn say(&mut self, message: &Message<'_>) {
+        self.put(|out| message.encode_into(out));
+    }
+
+    /// Puts bytes behind those that wait to go out, encrypted where the link is.
+    pub fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.out.len();
+        write(&mut self.out);
+        if let Some(cipher) = &mut self.cipher {
+            cipher.apply(&mut self.out[before..]);
+        }
+    }
+
+    /// How many bytes wait to go out.
+    pub fn waiting(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    /// Whether what goes out is encrypted, so that files can't be sent as they are.
+    pub fn is_encrypted(&self) -> bool {
+        self.cipher.is_some()
+    }
+
+    /// Sends what waits, as far as the socket takes it. With `more`, a file follows at once. True when all
+    /// has gone.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub fn flush(&mut self, more: bool) -> Result<bool, PeerError> {
+        while self.waiting() > 0 {
+            match sys::send_some(&self.stream, &self.out[self.sent..], more) {
+                Ok(count) => self.sent += count,
+                Err(error) if is_pause(&error) => return Ok(false),
+                Err(error) => return Err(PeerError::Broken(error)),
+            }
+        }
+        self.out.clear();
+        self.out.shrink_to(KEEP_BYTES);
+        self.sent = 0;
+        Ok(true)
+    }
+
+    /// Sleeps until there is something to read, room to write (where wanted), a ring, or the time is up.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn wait(&self, bell: &Doorbell, want_write: bool, timeout: Duration) -> Result<Ready, PeerError> {
+        sys::wait(self.stream.as_fd(), Some(bell), want_write, Some(timeout)).map_err(PeerError::Broken)
+    }
+
+    /// Says good-bye: the other side reads to the end of what was sent.
+    pub fn close(&self) {
+        // A socket that is closed already needs no closing.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// Nothing is wrong, only not now.
+pub fn is_pause(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}

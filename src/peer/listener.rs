@@ -1,0 +1,248 @@
+//! Sockets that come to us: accepted, greeted under limits, and handed to the torrent they are about.
+//!
+//! One thread an address accepts; a thread for each newcomer shakes hands. How many may do so at once, and how
+//! many from one address, is limited: a stranger who connects and says nothing costs one of few places for a
+//! few seconds.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
+
+use super::PeerError;
+use super::greeting::{Greeted, Host, answer};
+use crate::id::InfoHash;
+use crate::sys::{self, Doorbell};
+use crate::thread;
+
+/// Newcomers that may be shaking hands at once: each costs a thread.
+const MAX_GREETING: usize = 64;
+
+/// Newcomers of one address that may be shaking hands at once, so that one stranger can't take all places. On
+/// loopback everyone has the same address.
+const MAX_GREETING_PER_HOST: usize = 8;
+
+/// A peer that came to us, past its handshake.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Where it came from.
+    pub address: SocketAddr,
+    /// Its connection.
+    pub greeted: Greeted,
+}
+
+/// Takes the peers of one torrent; false when it takes no more, ever.
+pub type Door = Box<dyn Fn(Arrival) -> bool + Send>;
+
+/// The owner's end of the listener. Dropping it closes the sockets.
+#[derive(Debug)]
+pub struct Listener {
+    host: Host,
+    letters: Sender<Letter>,
+    addresses: Vec<SocketAddr>,
+    closers: Vec<Closer>,
+}
+
+/// Wakes an accepting thread, and tells it to end by being gone.
+#[derive(Debug)]
+struct Closer {
+    open: Option<Sender<()>>,
+    bell: Arc<Doorbell>,
+}
+
+enum Letter {
+    Register(InfoHash, Door),
+    Unregister(InfoHash),
+    Accepted(TcpStream, SocketAddr),
+    Greeted(SocketAddr, Result<Greeted, PeerError>),
+    Close,
+}
+
+/// Knows the torrents and who is shaking hands.
+struct Reception {
+    host: Host,
+    doors: HashMap<InfoHash, Door>,
+    /// A copy for the greeting threads, made anew when the doors change.
+    known: Arc<[InfoHash]>,
+    greeting: HashMap<IpAddr, usize>,
+    letters: Sender<Letter>,
+}
+
+impl Listener {
+    /// Listens on these sockets, which are bound already.
+    ///
+    /// # Errors
+    /// When the sockets are broken or threads can't be started.
+    pub fn start(sockets: Vec<TcpListener>, host: Host) -> io::Result<Self> {
+        let (letters, inbox) = unbounded();
+        let mut listener =
+            Self { host, letters: letters.clone(), addresses: Vec::new(), closers: Vec::new() };
+        for socket in sockets {
+            listener.addresses.push(socket.local_addr()?);
+            // Between the poll and the accept a newcomer may have gone: that must not hold the thread.
+            socket.set_nonblocking(true)?;
+            let (open, closed) = bounded(0);
+            let bell = Arc::new(Doorbell::new()?);
+            listener.closers.push(Closer { open: Some(open), bell: Arc::clone(&bell) });
+            let letters = letters.clone();
+            thread::spawn("accept", move || accept(&socket, &letters, &bell, &closed), drop)?;
+        }
+        let (doors, known, greeting) = (HashMap::new(), Arc::new([]), HashMap::new());
+        let reception = Reception { host, doors, known, greeting, letters };
+        thread::spawn("reception", move || reception.run(&inbox), drop)?;
+        Ok(listener)
+    }
+
+    /// Who we are to those who come.
+    pub fn host(&self) -> Host {
+        self.host
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The port it listens on; 0 when it listens nowhere.
+    pub fn port(&self) -> u16 {
+        self.addresses.first().map_or(0, SocketAddr::port)
+    }
+
+    /// From now on peers who come for this torrent go through this door.
+    pub fn register(&self, info_hash: InfoHash, door: Door) {
+        // Reception ends with this listener, which is there.
+        let _ = self.letters.send(Letter::Register(info_hash, door));
+    }
+
+    /// From now on nobody is let in for this torrent.
+    pub fn unregister(&self, info_hash: InfoHash) {
+        let _ = self.letters.send(Letter::Unregister(info_hash));
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        for closer in &mut self.closers {
+            closer.open = None;
+            closer.bell.ring();
+        }
+        let _ = self.letters.send(Letter::Close);
+    }
+}
+
+/// Binds the first free of these ports, on this address or on all of both families.
+///
+/// # Errors
+/// The last port's, when none is free.
+pub fn bind(address: Option<IpAddr>, ports: impl IntoIterator<Item = u16>) -> io::Result<Vec<TcpListener>> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for port in ports {
+        match bind_port(address, port) {
+            Ok(sockets) => return Ok(sockets),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_port(address: Option<IpAddr>, port: u16) -> io::Result<Vec<TcpListener>> {
+    if let Some(ip) = address {
+        return Ok(vec![TcpListener::bind((ip, port))?]);
+    }
+    // On Linux a socket on [::] hears both families, unless the machine has no IPv6.
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            Ok(vec![TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?])
+        }
+        socket => Ok(vec![socket?]),
+    }
+}
+
+fn accept(socket: &TcpListener, letters: &Sender<Letter>, bell: &Doorbell, closed: &Receiver<()>) {
+    while closed.try_recv() != Err(TryRecvError::Disconnected) {
+        let Ok(ready) = sys::wait(socket.as_fd(), Some(bell), false, None) else { return };
+        if !ready.readable {
+            continue;
+        }
+        match socket.accept() {
+            Ok((stream, address)) => {
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                if letters.send(Letter::Accepted(stream, address)).is_err() {
+                    return;
+                }
+            }
+            // Gone again, or no descriptor is free: the next one may have more luck. A pause keeps a full
+            // table from turning this into a busy loop.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                let _ = closed.recv_timeout(Duration::from_millis(100));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+impl Reception {
+    fn run(mut self, inbox: &Receiver<Letter>) {
+        for letter in inbox {
+            match letter {
+                Letter::Register(info_hash, door) => {
+                    self.doors.insert(info_hash, door);
+                    self.known = self.doors.keys().copied().collect();
+                }
+                Letter::Unregister(info_hash) => self.close_door(info_hash),
+                Letter::Accepted(stream, address) => self.greet(stream, address),
+                Letter::Greeted(address, result) => self.let_in(address, result),
+                Letter::Close => return,
+            }
+        }
+    }
+
+    fn greet(&mut self, stream: TcpStream, address: SocketAddr) {
+        let ip = address.ip();
+        let here = self.greeting.get(&ip).copied().unwrap_or(0);
+        let all: usize = self.greeting.values().sum();
+        if self.doors.is_empty()
+            || all >= MAX_GREETING
+            || (here >= MAX_GREETING_PER_HOST && !ip.is_loopback())
+        {
+            return;
+        }
+        let (host, known, letters) = (self.host, Arc::clone(&self.known), self.letters.clone());
+        let started = thread::spawn(
+            "greet",
+            move || answer(stream, &host, &known),
+            move |end| {
+                let result = end.unwrap_or_else(|bug| Err(PeerError::Bug(bug)));
+                let _ = letters.send(Letter::Greeted(address, result));
+            },
+        );
+        if started.is_ok() {
+            *self.greeting.entry(ip).or_default() += 1;
+        }
+    }
+
+    fn let_in(&mut self, address: SocketAddr, result: Result<Greeted, PeerError>) {
+        if let Some(count) = self.greeting.get_mut(&address.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.greeting.remove(&address.ip());
+            }
+        }
+        // A newcomer that made no sense is no news.
+        let Ok(greeted) = result else { return };
+        let info_hash = greeted.handshake.info_hash;
+        let open = self.doors.get(&info_hash).is_none_or(|door| door(Arrival { address, greeted }));
+        if !open {
+            self.close_door(info_hash);
+        }
+    }
+
+    fn close_door(&mut self, info_hash: InfoHash) {
+        self.doors.remove(&info_hash);
+        self.known = self.doors.keys().copied().collect();
+    }
+}

@@ -1,0 +1,157 @@
+//! How many requests to keep in flight with one peer: enough to fill the line, no more than it brings in a second.
+
+use std::time::{Duration, Instant};
+
+use crate::geometry::BLOCK_BYTES;
+
+/// Requests in flight at the start: one job's worth would be too much for a slow peer to hold.
+const FIRST_DEPTH: u32 = 32;
+
+/// The fewest requests in flight: one on its way, one being answered, and some for the time between.
+const LEAST_DEPTH: u32 = 4;
+
+/// The most requests in flight: 12 MiB fill a path of 20 ms at 600 MiB/s.
+const MOST_DEPTH: u32 = 768;
+
+/// What a peer accepts that doesn't say (BEP 10's `reqq`); the field's usual default is 250.
+const USUAL_REQQ: u32 = 250;
+
+/// How long a measurement takes at least.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// How much a peer may hold, as time at its present rate. Transmission answers on a half-second tick, and so
+/// serves about two blocks a second for each request in flight: less than a second would hold it down.
+const HORIZON: Duration = Duration::from_secs(1);
+
+/// The request pipeline of one peer.
+#[derive(Debug)]
+pub struct Pace {
+    depth: u32,
+    reqq: u32,
+    starting: bool,
+    window_began: Option<Instant>,
+    window_blocks: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { depth: FIRST_DEPTH, reqq: USUAL_REQQ, starting: true, window_began: None, window_blocks: 0 }
+    }
+}
+
+impl Pace {
+    /// The peer told how many requests it keeps (BEP 10).
+    pub fn set_reqq(&mut self, reqq: u32) {
+        self.reqq = reqq.max(1);
+    }
+
+    /// How many requests to keep in flight.
+    pub fn depth(&self) -> u32 {
+        self.depth.min(self.reqq)
+    }
+
+    /// How many bytes of jobs to have at hand: what is in flight, and something to go on with while the owner
+    /// is busy.
+    pub fn appetite_bytes(&self) -> u32 {
+        (self.depth() + (self.depth() / 2).clamp(1, 128)) * BLOCK_BYTES
+    }
+
+    /// A block came that had been asked for.
+    pub fn block_came(&mut self, now: Instant) {
+        let began = *self.window_began.get_or_insert(now);
+        self.window_blocks += 1;
+        if self.starting {
+            self.depth = (self.depth + 1).min(MOST_DEPTH);
+        }
+        let elapsed = now.saturating_duration_since(began);
+        if elapsed >= WINDOW {
+            self.measure(elapsed);
+            self.window_began = Some(now);
+            self.window_blocks = 0;
+        }
+    }
+
+    /// Nothing is in flight any more: time that passes now says nothing about the peer.
+    pub fn rest(&mut self) {
+        self.window_began = None;
+        self.window_blocks = 0;
+    }
+
+    /// The peer let us wait: begin anew, with little.
+    pub fn stalled(&mut self) {
+        *self = Self { depth: LEAST_DEPTH, reqq: self.reqq, ..Self::default() };
+    }
+
+    fn measure(&mut self, elapsed: Duration) {
+        let brought = f64::from(self.window_blocks) * HORIZON.as_secs_f64() / elapsed.as_secs_f64();
+        let brought = (brought as u32).clamp(LEAST_DEPTH, MOST_DEPTH);
+        if brought < self.depth {
+            self.starting = false;
+            // Half way: one slow moment is no slow peer.
+            self.depth = brought.max(self.depth.midpoint(brought));
+        } else {
+            self.depth = brought.min(self.depth * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays a peer that brings `blocks_per_s` for a while, whatever is in flight.
+    fn play(pace: &mut Pace, now: &mut Instant, blocks_per_s: u32, seconds: u32) {
+        for _ in 0..blocks_per_s * seconds {
+            *now += Duration::from_secs(1) / blocks_per_s;
+            pace.block_came(*now);
+        }
+    }
+
+    #[test]
+    fn a_slow_peer_holds_about_a_second() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        play(&mut pace, &mut now, 16, 5);
+        assert!((8..=20).contains(&pace.depth()), "{}", pace.depth());
+        play(&mut pace, &mut now, 2, 20);
+        assert_eq!(pace.depth(), LEAST_DEPTH);
+    }
+
+    #[test]
+    fn a_fast_peer_is_asked_for_all_it_keeps() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        play(&mut pace, &mut now, 40_000, 1);
+        assert_eq!(pace.depth(), USUAL_REQQ);
+        pace.set_reqq(2000);
+        assert_eq!(pace.depth(), MOST_DEPTH);
+        pace.set_reqq(0);
+        assert_eq!(pace.depth(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_answers_on_a_tick_is_not_held_down() {
+        // Every half second it answers all that is in flight.
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        pace.set_reqq(512);
+        for _ in 0..20 {
+            now += Duration::from_millis(500);
+            for _ in 0..pace.depth() {
+                pace.block_came(now);
+            }
+        }
+        assert_eq!(pace.depth(), 512);
+    }
+
+    #[test]
+    fn a_path_of_twenty_milliseconds_is_filled_within_half_a_second() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        pace.set_reqq(2000);
+        for _ in 0..25 {
+            now += Duration::from_millis(20);
+            // 125 MB/s bring at most 152 blocks a round trip.
+            for _ in 0..pace.depth().min(152) {
+                pace.block_came(now);
+            }
+        }
+        assert!(pace.depth() > 2 * 152, "{}", pace.depth());
+    }
+}

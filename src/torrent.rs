@@ -1,1 +1,0 @@
-//! The owner of one torrent: its loop, a handler per letter.

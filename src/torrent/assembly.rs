@@ -1,0 +1,248 @@
+//! Pieces on their way from the peers to the disk: their parts wait in memory until the piece's hash is known.
+//!
+//! Hashing many pieces side by side costs a third of hashing them one by one (see [`crate::sha1`]), so parts are
+//! let gather for a moment before they are hashed together.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::geometry::{PieceIndex, SPAN_BYTES};
+use crate::peer::Job;
+use crate::peer_key::PeerKey;
+use crate::sha1::{Feed, Running, advance};
+
+/// Pieces that are worth hashing together: as many as the widest registers hold.
+const ENOUGH_PIECES: usize = 16;
+
+/// How long parts may wait for company: below what anyone notices, long enough for several pieces to gather at
+/// any speed where hashing matters.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// The pieces that are being put together.
+#[derive(Debug)]
+pub struct Assembly {
+    open: HashMap<PieceIndex, Piece>,
+    held_bytes: u64,
+    ripe_since: Option<Instant>,
+    ripe_bytes: u64,
+    /// Buffers for the next jobs, so that their pages needn't be zeroed by the kernel again.
+    spare: Vec<Vec<u8>>,
+    spare_bytes: u64,
+    /// Bytes of buffers that are in other hands.
+    lent_bytes: u64,
+    budget: u64,
+}
+
+/// One part of a piece, and who brought it.
+#[derive(Debug)]
+pub struct Part {
+    /// Where it belongs, with its bytes.
+    pub job: Job,
+    /// Who brought it.
+    pub by: PeerKey,
+}
+
+/// A piece whose bytes are all here, and hashed.
+#[derive(Debug)]
+pub struct Finished {
+    /// Which piece.
+    pub piece: PieceIndex,
+    /// The SHA-1 of its bytes.
+    pub digest: [u8; 20],
+    /// Its parts, in order and without gaps.
+    pub parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    length: u32,
+    parts: BTreeMap<u32, Part>,
+    running: Running,
+    hashed: u32,
+}
+
+impl Assembly {
+    /// No pieces, and room for so many bytes of them.
+    pub fn new(budget: u64) -> Self {
+        Self {
+            open: HashMap::new(),
+            held_bytes: 0,
+            ripe_since: None,
+            ripe_bytes: 0,
+            spare: Vec::new(),
+            spare_bytes: 0,
+            lent_bytes: 0,
+            budget,
+        }
+    }
+
+    /// A buffer of this length for a job; what it holds is of no interest. Comes back by [`add`](Self::add) or
+    /// [`recycle`](Self::recycle).
+    pub fn lend(&mut self, length: u32) -> Vec<u8> {
+        self.lent_bytes += u64::from(length);
+        let fits = self.spare.iter().rposition(|buffer| buffer.capacity() >= length as usize);
+        let mut buffer = fits.map(|at| self.spare.swap_remove(at)).unwrap_or_default();
+        self.spare_bytes -= buffer.capacity() as u64;
+        buffer.resize(length as usize, 0);
+        buffer
+    }
+
+    /// Takes a buffer of this job back unused.
+    pub fn recycle(&mut self, buffer: Vec<u8>) {
+        self.lent_bytes = self.lent_bytes.saturating_sub(buffer.len() as u64);
+        self.keep(buffer);
+    }
+
+    /// A buffer whose thread died with it won't come back.
+    pub fn write_off(&mut self, bytes: u64) {
+        self.lent_bytes = self.lent_bytes.saturating_sub(bytes);
+    }
+
+    /// Bytes of buffers that are in other hands.
+    pub fn lent_bytes(&self) -> u64 {
+        self.lent_bytes
+    }
+
+    /// Bytes of parts that are here.
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    /// Keeps a buffer for later jobs, if all buffers together stay within the budget.
+    fn keep(&mut self, buffer: Vec<u8>) {
+        let bytes = buffer.capacity() as u64;
+        if self.lent_bytes + self.held_bytes + self.spare_bytes + bytes <= self.budget {
+            self.spare_bytes += bytes;
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Takes in a part that came; `length` is its piece's. Parts of a piece never overlap: the picker says which
+    /// copy of a part counts.
+    pub fn add(&mut self, job: Job, by: PeerKey, length: u32, now: Instant) {
+        let range = job.range;
+        self.lent_bytes = self.lent_bytes.saturating_sub(u64::from(range.length));
+        self.held_bytes += u64::from(range.length);
+        let piece = self.open.entry(range.piece).or_insert_with(|| Piece {
+            length,
+            parts: BTreeMap::new(),
+            running: Running::new(),
+            hashed: 0,
+        });
+        piece.parts.insert(range.begin, Part { job, by });
+        self.ripe_bytes += u64::from(range.length);
+        self.ripe_since.get_or_insert(now);
+    }
+
+    /// When what has gathered should be hashed at the latest; `None` when there is nothing.
+    pub fn ripe_at(&self) -> Option<Instant> {
+        let since = self.ripe_since?;
+        let enough = self.ripe_bytes >= u64::from(SPAN_BYTES) * ENOUGH_PIECES as u64
+            || self.open.len() >= ENOUGH_PIECES;
+        Some(if enough { since } else { since + PATIENCE })
+    }
+
+    /// Hashes what can be hashed, many pieces side by side, and gives the pieces that are whole.
+    pub fn hash(&mut self) -> Vec<Finished> {
+        self.ripe_since = None;
+        self.ripe_bytes = 0;
+        loop {
+            let mut feeds: Vec<Feed<'_>> = self.open.values_mut().filter_map(Piece::next_feed).collect();
+            if feeds.is_empty() {
+                break;
+            }
+            advance(&mut feeds);
+        }
+        let whole = self.open.extract_if(|_, piece| piece.hashed == piece.length);
+        whole
+            .map(|(piece, Piece { parts, running, .. })| Finished {
+                piece,
+                digest: running.finish(),
+                parts: parts.into_values().collect(),
+            })
+            .collect()
+    }
+
+    /// Takes the parts of a finished piece back, once they are of no more use.
+    pub fn done_with(&mut self, parts: Vec<Part>) {
+        for part in parts {
+            self.held_bytes -= part.job.buffer.len() as u64;
+            self.keep(part.job.buffer);
+        }
+    }
+}
+
+impl Piece {
+    /// The bytes right behind what has been hashed, if they are here; they count as hashed then.
+    fn next_feed(&mut self) -> Option<Feed<'_>> {
+        let part = self.parts.get(&self.hashed)?;
+        self.hashed = part.job.range.end();
+        Some(Feed { running: &mut self.running, bytes: &part.job.buffer })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Geometry;
+    use crate::sha1::digest;
+
+    fn content(piece: u32, length: usize) -> Vec<u8> {
+        (0..length).map(|at| (at as u32 * 31 + piece * 7) as u8).collect()
+    }
+
+    #[test]
+    fn parts_in_any_order_make_whole_pieces() {
+        let length = 3 * 100_000;
+        let geometry = Geometry::new(20 * length as u64, length as u64).unwrap();
+        let (mut assembly, now) = (Assembly::new(32 << 20), Instant::now());
+        let mut finished = Vec::new();
+        for begin in [200_000, 0, 100_000] {
+            for index in 0..20 {
+                let range = geometry.range(index, begin, 100_000).unwrap();
+                let mut buffer = assembly.lend(range.length);
+                buffer.copy_from_slice(&content(index, length)[begin as usize..][..100_000]);
+                assembly.add(Job { range, buffer }, PeerKey(index), length as u32, now);
+            }
+            assert!(assembly.ripe_at().is_some_and(|at| at <= now + PATIENCE));
+            finished.extend(assembly.hash());
+            assert_eq!(assembly.ripe_at(), None);
+        }
+        assert_eq!(finished.len(), 20);
+        for Finished { piece, digest: found, parts } in finished {
+            assert_eq!(found, digest(&content(piece.get(), length)));
+            assert_eq!(
+                parts.iter().map(|part| part.job.range.begin).collect::<Vec<_>>(),
+                [0, 100_000, 200_000]
+            );
+            assert!(parts.iter().all(|part| part.by == PeerKey(piece.get())));
+            assembly.done_with(parts);
+        }
+        assert_eq!((assembly.held_bytes(), assembly.lent_bytes()), (0, 0));
+        assert_eq!(assembly.spare.len(), 60);
+    }
+
+    #[test]
+    fn a_lone_part_waits_for_company_and_not_for_long() {
+        let geometry = Geometry::new(64_000_000, 1_000_000).unwrap();
+        let (mut assembly, now) = (Assembly::new(32 << 20), Instant::now());
+        for index in 0..ENOUGH_PIECES as u32 {
+            assert!(assembly.ripe_at().is_none_or(|at| at > now));
+            assert!(index == 0 || assembly.ripe_at().is_some_and(|at| at <= now + PATIENCE));
+            let range = geometry.range(index, 0, 16_384).unwrap();
+            assembly.add(Job { range, buffer: vec![0; 16_384] }, PeerKey(0), 1_000_000, now);
+        }
+        assert_eq!(assembly.ripe_at(), Some(now));
+        assert!(assembly.hash().is_empty());
+    }
+
+    #[test]
+    fn no_more_buffers_are_kept_than_the_budget_allows() {
+        let mut assembly = Assembly::new(100_000);
+        let buffers: Vec<_> = (0..10).map(|_| assembly.lend(30_000)).collect();
+        buffers.into_iter().for_each(|buffer| assembly.recycle(buffer));
+        assert_eq!((assembly.lent_bytes(), assembly.spare.len()), (0, 3));
+        assert_eq!(assembly.lend(10_000).len(), 10_000);
+        assert_eq!(assembly.spare.len(), 2);
+    }
+}

@@ -1,0 +1,129 @@
+//! A torrent whose content is known: what is on disk, what is on its way, what comes next.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use super::TorrentError;
+use super::assembly::Assembly;
+use super::suspicion::Suspicion;
+use super::tally::Tally;
+use super::task::Task;
+use crate::bitfield::Bitfield;
+use crate::dice::Dice;
+use crate::geometry::{BLOCK_BYTES, SPAN_BYTES};
+use crate::metainfo::Info;
+use crate::peer::Share;
+use crate::picker::Picker;
+use crate::storage::{Selection, Storage};
+
+/// Memory that asking several peers for the same blocks may take beyond the budget, in bytes.
+const DUPLICATE_ROOM: u64 = 2 * 1024 * 1024;
+
+/// What the owner knows of a torrent once its info is known.
+pub struct Content {
+    /// What the torrent holds.
+    pub info: Arc<Info>,
+    /// Its bytes on disk.
+    pub storage: Storage,
+    /// What comes next.
+    pub picker: Picker,
+    /// What is on its way.
+    pub assembly: Assembly,
+    /// Who gave wrong bytes.
+    pub suspicion: Suspicion,
+    /// How much of each file is there.
+    pub tally: Tally,
+    /// Memory for pieces on their way, in bytes.
+    pub budget: u64,
+    /// Since when everything wanted is there and under its final name.
+    pub complete_since: Option<Instant>,
+}
+
+impl Content {
+    /// Looks at what is on disk, hashes what is uncertain of it, and reserves what is missing.
+    ///
+    /// # Errors
+    /// Those of the disk, and a choice of files that the torrent doesn't have. A seed whose data isn't whole is
+    /// an error, too.
+    pub fn open(
+        info: Arc<Info>,
+        task: &Task,
+        cancel: &AtomicBool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, TorrentError> {
+        let selection = (task.choice.select)(&info).map_err(TorrentError::Choice)?;
+        let opened = if task.goal.is_seed() {
+            Storage::seed_open(Arc::clone(&info), &task.place)
+        } else {
+            Storage::open(Arc::clone(&info), &task.place, selection.clone())
+        };
+        let mut storage = opened.map_err(TorrentError::Storage)?;
+        let have = storage.check(cancel, progress).map_err(TorrentError::Storage)?;
+        let wanted = wanted_pieces(&info, &selection);
+        if task.goal.is_seed() && !have.is_full() {
+            return Err(TorrentError::Incomplete { have: have.count(), pieces: have.pieces() });
+        }
+        let picker = Picker::new(info.geometry, &wanted, &have, task.choice.order, Dice::from_kernel());
+        if !storage.is_whole() && !task.goal.is_seed() {
+            storage.prepare(cancel).map_err(TorrentError::Storage)?;
+        }
+        let tally = Tally::new(&info, |file| wants(&selection, file), &have);
+        let budget = task.limits.memory_bytes.max(2 * u64::from(info.geometry.piece_bytes()));
+        Ok(Self {
+            info,
+            storage,
+            picker,
+            assembly: Assembly::new(budget),
+            suspicion: Suspicion::default(),
+            tally,
+            budget,
+            complete_since: None,
+        })
+    }
+
+    /// What the threads of peers need to serve others.
+    pub fn share(&self) -> Share {
+        Share {
+            info: Arc::clone(&self.info),
+            ours: self.picker.have().clone(),
+            reader: self.storage.reader(),
+        }
+    }
+
+    /// How many more bytes of pieces may be opened.
+    pub fn room(&self) -> u64 {
+        self.budget.saturating_sub(self.picker.open_bytes())
+    }
+
+    /// Whether there is memory for asking a second peer for so many bytes.
+    pub fn has_room_for_copy(&self, bytes: u32) -> bool {
+        self.assembly.lent_bytes() + self.assembly.held_bytes() + u64::from(bytes)
+            <= self.budget + DUPLICATE_ROOM
+    }
+
+    /// How much one of so many peers may hold, in bytes: memory is shared fairly, and a quarter of it is for
+    /// what waits to be hashed.
+    pub fn share_of_memory(&self, peers: usize) -> u32 {
+        let fair = self.budget / 4 * 3 / peers.max(1) as u64;
+        fair.clamp(u64::from(BLOCK_BYTES), 16 * u64::from(SPAN_BYTES)) as u32
+    }
+}
+
+fn wanted_pieces(info: &Info, selection: &Selection) -> Bitfield {
+    let mut wanted = Bitfield::empty(info.geometry.pieces());
+    let files = info.files.iter().enumerate();
+    for (_, file) in files.filter(|(index, file)| !file.padding && wants(selection, *index)) {
+        for piece in info.geometry.pieces_of(file.offset, file.length) {
+            wanted.insert(piece);
+        }
+    }
+    wanted
+}
+
+fn wants(selection: &Selection, file: usize) -> bool {
+    match selection {
+        Selection::All => true,
+        Selection::Files(wanted) => wanted.get(file).is_some_and(|wanted| *wanted),
+    }
+}

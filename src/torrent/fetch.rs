@@ -1,0 +1,197 @@
+//! Jobs for peers, and what becomes of what they bring.
+
+use std::time::Instant;
+
+use super::assembly::Finished;
+use super::{Torrent, TorrentError};
+use crate::geometry::{BLOCK_BYTES, PieceIndex, SPAN_BYTES};
+use crate::peer::{Job, ToPeer, Unfinished};
+use crate::peer_key::PeerKey;
+use crate::picker::Ask;
+use crate::report::Event;
+
+impl Torrent<'_> {
+    /// Gives a peer as many jobs as it could use and memory allows.
+    pub(super) fn feed(&mut self, key: PeerKey, now: Instant) {
+        let givers = self.clock.givers;
+        let Some(content) = &mut self.content else { return };
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if content.complete_since.is_some() || !peer.gives(now) {
+            return;
+        }
+        let Some(has) = &peer.has else { return };
+        let trade = &mut peer.trade;
+        let room = trade.appetite.min(content.share_of_memory(givers));
+        let portion = (room / 3).clamp(BLOCK_BYTES, SPAN_BYTES);
+        let mut held = content.picker.held_bytes(key) as u32;
+        if held == 0 {
+            trade.brought_at = now;
+        }
+        while held + portion <= room.max(BLOCK_BYTES) {
+            let ask = Ask {
+                peer: key,
+                has,
+                only: trade.chokes_us.then_some(&trade.allowed_fast),
+                max_bytes: (room - held).min(SPAN_BYTES),
+                room_bytes: content.room(),
+                rate_bytes_per_s: trade.down.rate(now),
+            };
+            let Some(job) = content.picker.pick(ask) else { break };
+            if job.duplicate && !content.has_room_for_copy(job.range.length) {
+                content.picker.give_back(key, job.range);
+                break;
+            }
+            let buffer = content.assembly.lend(job.range.length);
+            trade.lent += u64::from(job.range.length);
+            held += job.range.length;
+            peer.leash.tell(ToPeer::Fetch(Job { range: job.range, buffer }));
+        }
+    }
+
+    /// Something has changed that may give idle peers work.
+    pub(super) fn feed_all(&mut self, now: Instant) {
+        for key in self.peers.keys() {
+            self.feed(key, now);
+        }
+    }
+
+    pub(super) fn got_filled(&mut self, key: PeerKey, job: Job, now: Instant) {
+        self.take_in(key, job, now);
+        self.feed(key, now);
+    }
+
+    /// Jobs that won't be done: what came of them counts, the rest is for others.
+    pub(super) fn got_unfinished(&mut self, key: PeerKey, unfinished: Vec<Unfinished>, now: Instant) {
+        for Unfinished { job, came, .. } in unfinished {
+            for run in came {
+                let from = (run.begin - job.range.begin) as usize;
+                let part = self.content.as_mut().map(|content| content.assembly.lend(run.length));
+                let Some(mut buffer) = part else { return };
+                buffer.copy_from_slice(&job.buffer[from..from + run.length as usize]);
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.trade.lent += u64::from(run.length);
+                }
+                self.take_in(key, Job { range: run, buffer }, now);
+            }
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.trade.lent = peer.trade.lent.saturating_sub(job.buffer.len() as u64);
+            }
+            if let Some(content) = &mut self.content {
+                content.picker.give_back(key, job.range);
+                content.assembly.recycle(job.buffer);
+            }
+        }
+        self.let_rest(key, now);
+        self.feed_all(now);
+    }
+
+    /// Bytes of a range came. The first copy of each is kept; whoever else was asked for them is told.
+    fn take_in(&mut self, key: PeerKey, job: Job, now: Instant) {
+        let Some(content) = &mut self.content else { return };
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.trade.lent = peer.trade.lent.saturating_sub(u64::from(job.range.length));
+            peer.trade.brought_at = now;
+            peer.trade.rests_until = None;
+        }
+        let received = content.picker.received(key, job.range);
+        for (other, range) in received.cancel {
+            self.peers.tell(other, ToPeer::Forget(range));
+        }
+        let length = content.info.geometry.len_of(job.range.piece);
+        if received.fresh == [job.range] {
+            return content.assembly.add(job, key, length, now);
+        }
+        for range in received.fresh {
+            let from = (range.begin - job.range.begin) as usize;
+            let mut buffer = content.assembly.lend(range.length);
+            buffer.copy_from_slice(&job.buffer[from..from + range.length as usize]);
+            content.assembly.add(Job { range, buffer }, key, length, now);
+        }
+        content.assembly.recycle(job.buffer);
+    }
+
+    /// Hashes what has gathered, and settles the pieces that are whole.
+    pub(super) fn hash_gathered(&mut self, now: Instant) -> Result<(), TorrentError> {
+        let Some(content) = &mut self.content else { return Ok(()) };
+        let finished = content.assembly.hash();
+        if finished.is_empty() {
+            return Ok(());
+        }
+        for piece in finished {
+            self.settle(piece, now)?;
+        }
+        self.complete_if_done()?;
+        self.feed_all(now);
+        Ok(())
+    }
+
+    fn settle(&mut self, finished: Finished, now: Instant) -> Result<(), TorrentError> {
+        let Some(content) = &mut self.content else { return Ok(()) };
+        let Finished { piece, digest, parts } = finished;
+        if digest != content.info.hashes[piece.as_usize()] {
+            let guilty = content.suspicion.failed(piece, &parts);
+            content.picker.failed(piece);
+            content.assembly.done_with(parts);
+            self.watcher
+                .event(&Event::Warning(format!("piece {piece} failed its hash and is fetched again")));
+            if let Some(key) = guilty {
+                self.ban(key, format!("gave all of piece {piece}, and it was wrong"), now);
+            }
+            return Ok(());
+        }
+        for part in &parts {
+            content.storage.write(part.job.range, &part.job.buffer).map_err(TorrentError::Storage)?;
+        }
+        content.storage.piece_done(piece);
+        let guilty = content.suspicion.verified(piece, &parts);
+        content.assembly.done_with(parts);
+        for (other, range) in content.picker.verified(piece) {
+            self.peers.tell(other, ToPeer::Forget(range));
+        }
+        self.piece_verified(piece, now);
+        for key in guilty {
+            self.ban(key, format!("gave wrong bytes for piece {piece}"), now);
+        }
+        Ok(())
+    }
+
+    fn piece_verified(&mut self, piece: PieceIndex, now: Instant) {
+        let Some(content) = &mut self.content else { return };
+        self.clock.verified_at = now;
+        let have = content.picker.have().count();
+        self.watcher.event(&Event::Piece { piece, have });
+        for index in content.tally.add(&content.info, piece) {
+            self.watcher.event(&Event::File { index });
+        }
+        // Those that have it needn't hear of it: they will never ask us for it.
+        for (_, peer) in
+            self.peers.iter().filter(|(_, peer)| !peer.has.as_ref().is_some_and(|has| has.has(piece)))
+        {
+            peer.leash.tell(ToPeer::Have(piece));
+        }
+    }
+
+    /// Whether everything wanted is there and under its final name.
+    pub(super) fn is_complete(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| content.complete_since.is_some())
+    }
+
+    /// When the last wanted piece is verified: flush, give the final name, tell everyone.
+    pub(super) fn complete_if_done(&mut self) -> Result<(), TorrentError> {
+        let Some(content) = self.content.as_mut().filter(|content| content.complete_since.is_none()) else {
+            return Ok(());
+        };
+        if self.mailbox.is_stopped() || !content.picker.is_done() {
+            return Ok(());
+        }
+        content.storage.finish().map_err(TorrentError::Storage)?;
+        let now = Instant::now();
+        content.complete_since = Some(now);
+        self.watcher.event(&Event::Complete);
+        self.finder.completed();
+        if self.task.goal.sharing().is_some() {
+            self.begin_sharing(now);
+        }
+        Ok(())
+    }
+}

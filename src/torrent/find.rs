@@ -1,0 +1,218 @@
+//! Where peers come from: trackers, other peers, the user; and dialling them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use super::{Letter, Mailbox, Torrent, TorrentError};
+use crate::peer::start::{Beginning, Company, start};
+use crate::report::{Event, TrackerSays};
+use crate::swarm::{Source, Swarm};
+use crate::thread;
+use crate::tracker::announce::{Identity, Progress};
+use crate::tracker::announcer::{Announcer, TrackerLetter};
+
+/// Connections that may be coming about at once: each costs a thread that mostly waits.
+const MAX_DIALLING: usize = 32;
+
+/// Fewer peers than this, and trackers are asked again as soon as they allow it.
+const FEW_PEERS: usize = 5;
+
+/// What is known of how peers are found.
+#[derive(Debug, Default)]
+pub struct Finder {
+    announcer: Option<Announcer>,
+    /// What each tracker last said.
+    pub answers: BTreeMap<String, Result<TrackerSays, String>>,
+    /// Whether anyone at all was reached, tracker or peer.
+    pub reached: bool,
+    our_ips: Vec<IpAddr>,
+}
+
+impl Finder {
+    /// Everything is there: trackers like to know.
+    pub fn completed(&self) {
+        if let Some(announcer) = &self.announcer {
+            announcer.completed();
+        }
+    }
+
+    /// Tells all trackers that we leave, and waits at most this long.
+    pub fn leave(&mut self, wait: Duration) {
+        if let Some(announcer) = self.announcer.take() {
+            announcer.stop(wait);
+        }
+    }
+
+    /// Someone told under which address it sees us.
+    pub fn told_our_ip(&mut self, ip: IpAddr, port: u16, swarm: &mut Swarm) {
+        /// Addresses of ours that are remembered: one word of a liar shouldn't push out many.
+        const MAX_OUR_IPS: usize = 8;
+        if port != 0 && !self.our_ips.contains(&ip) && self.our_ips.len() < MAX_OUR_IPS {
+            self.our_ips.push(ip);
+            swarm.set_ours(SocketAddr::new(ip, port));
+        }
+    }
+}
+
+impl Torrent<'_> {
+    /// Begins to look for peers.
+    pub(super) fn look_around(&mut self) -> Result<(), TorrentError> {
+        let now = Instant::now();
+        let addresses = std::mem::take(&mut self.task.finding.addresses);
+        self.add_addresses(Source::Magnet, &addresses, now);
+        for (host, port) in std::mem::take(&mut self.task.finding.peers) {
+            look_up(host, port, self.mailbox.clone()).map_err(TorrentError::System)?;
+        }
+        let tiers = self.tiers();
+        if !tiers.is_empty() {
+            let who = Identity {
+                info_hash: self.info_hash,
+                peer_id: self.task.net.host.peer_id,
+                port: self.task.net.port,
+                key: self.dice.roll() as u32,
+                bind: self.task.net.bind,
+            };
+            let mailbox = self.mailbox.clone();
+            let tell = move |letter| _ = mailbox.put(Letter::Tracker(letter));
+            let announcer =
+                Announcer::start(tiers, who, self.progress(), tell).map_err(TorrentError::System)?;
+            if self.is_complete() && !self.task.goal.is_seed() {
+                announcer.completed();
+            }
+            self.finder.announcer = Some(announcer);
+        }
+        Ok(())
+    }
+
+    /// The torrent's own tiers, and those the user added as one more each.
+    fn tiers(&self) -> Vec<Vec<String>> {
+        let finding = &self.task.finding;
+        if !finding.use_trackers {
+            return Vec::new();
+        }
+        let added = finding.trackers.iter().map(|url| vec![url.clone()]);
+        added.chain(self.task.what.trackers()).filter(|tier| !tier.is_empty()).collect()
+    }
+
+    /// Whether peers may come from elsewhere than the torrent's trackers (BEP 27).
+    pub(super) fn is_private(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| content.info.private)
+    }
+
+    /// Where we stand, as trackers want to know it. Without metadata nobody knows what is left: not nothing.
+    fn progress(&self) -> Progress {
+        let left = self.content.as_ref().map_or(u64::from(u32::MAX), |content| content.tally.left());
+        let (downloaded, uploaded) = self.totals();
+        Progress { uploaded, downloaded, left }
+    }
+
+    pub(super) fn tell_trackers_where_we_stand(&self) {
+        if let Some(announcer) = &self.finder.announcer {
+            announcer.progress(self.progress());
+        }
+    }
+
+    pub(super) fn look_for_more(&self, now: Instant) {
+        let few = self.peers.len() < FEW_PEERS && self.swarm.next_wake().is_none_or(|at| at > now);
+        if let Some(announcer) = self.finder.announcer.as_ref().filter(|_| few && !self.is_complete()) {
+            announcer.want_peers();
+        }
+    }
+
+    pub(super) fn tracker_told(&mut self, letter: TrackerLetter, now: Instant) {
+        let TrackerLetter { url, outcome, .. } = letter;
+        let outcome = match outcome {
+            Ok(answer) => {
+                self.finder.reached = true;
+                if let Some(ip) = answer.external_ip {
+                    self.finder.told_our_ip(ip, self.task.net.port, &mut self.swarm);
+                }
+                self.add_addresses(Source::Tracker, &answer.peers, now);
+                Ok(TrackerSays {
+                    peers: answer.peers.len(),
+                    seeds: answer.seeds,
+                    leeches: answer.leeches,
+                    interval_s: answer.interval_s,
+                    warning: answer.warning,
+                })
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        self.finder.answers.insert(url.clone(), outcome.clone());
+        self.watcher.event(&Event::Tracker { url, outcome });
+    }
+
+    pub(super) fn add_addresses(&mut self, source: Source, addresses: &[SocketAddr], now: Instant) {
+        for address in addresses {
+            self.swarm.add(*address, source, now);
+        }
+        self.dial(now);
+    }
+
+    pub(super) fn has_room_to_dial(&self) -> bool {
+        let dialling = self.peers.iter().filter(|(_, peer)| peer.met.is_none()).count();
+        let needed = !self.is_complete() || self.task.goal.sharing().is_some();
+        needed && dialling < MAX_DIALLING && self.peers.len() < self.task.limits.max_peers
+    }
+
+    /// Dials those that are due, as long as there is room.
+    pub(super) fn dial(&mut self, now: Instant) {
+        while self.has_room_to_dial() {
+            let Some(address) = self.swarm.next_to_dial(now) else { return };
+            if self.peers.has_address(address) {
+                self.swarm.connected(address, now);
+                continue;
+            }
+            let source = self.swarm.source_of(address).unwrap_or(Source::Tracker);
+            self.start_peer(Beginning::Dial(address), address, source, now);
+        }
+    }
+
+    pub(super) fn start_peer(
+        &mut self,
+        beginning: Beginning,
+        address: SocketAddr,
+        source: Source,
+        now: Instant,
+    ) {
+        let key = self.peers.new_key();
+        let mailbox = self.mailbox.clone();
+        let tell = move |letter| mailbox.put(Letter::Peer(letter));
+        match start(key, beginning, &self.company(), tell) {
+            Ok(leash) => self.peers.insert(key, address, source, leash, now),
+            Err(error) => {
+                self.swarm.failed(address, now);
+                let text = format!("no thread for peer {address}: {error}");
+                self.watcher.event(&Event::Warning(text));
+            }
+        }
+    }
+
+    fn company(&self) -> Company {
+        let (limits, net) = (&self.task.limits, &self.task.net);
+        Company {
+            info_hash: self.info_hash,
+            host: net.host,
+            port: net.port,
+            pex: self.task.finding.pex && !self.is_private(),
+            down: limits.down.clone(),
+            up: limits.up.clone(),
+            share: self.content.as_ref().map(super::Content::share),
+            upload_only: self.is_complete(),
+            super_seed: self.is_super_seed(),
+        }
+    }
+}
+
+/// Looks a name up on a thread of its own, as long as that takes.
+fn look_up(host: String, port: u16, mailbox: Mailbox) -> std::io::Result<()> {
+    let look_up = move || {
+        let letter = match (host.as_str(), port).to_socket_addrs() {
+            Ok(addresses) => Letter::Addresses(Source::Magnet, addresses.collect()),
+            Err(error) => Letter::Warning(format!("peer {host}:{port} can't be looked up: {error}")),
+        };
+        mailbox.put(letter);
+    };
+    thread::spawn("look-up", look_up, drop).map(drop)
+}

@@ -1,0 +1,216 @@
+//! What peers tell, and what follows from it.
+
+use std::time::Instant;
+
+use super::peers::REST;
+use super::{Torrent, TorrentError};
+use crate::bitfield::Bitfield;
+use crate::compact;
+use crate::geometry::PieceIndex;
+use crate::peer::start::Beginning;
+use crate::peer::{FromPeer, Letter, Met, PeerError, ToPeer};
+use crate::peer_key::PeerKey;
+use crate::report::{Event, PeerChange};
+use crate::swarm::Source;
+use crate::wire::client::client_name;
+use crate::wire::extension::ExtensionHandshake;
+
+impl Torrent<'_> {
+    pub(super) fn hear(&mut self, letter: Letter, now: Instant) -> Result<(), TorrentError> {
+        let Letter { key, what } = letter;
+        match what {
+            FromPeer::Met(met) => self.met(key, met, now),
+            FromPeer::Extensions(extensions) => self.got_extensions(key, *extensions, now),
+            FromPeer::Pieces(has) => self.got_pieces(key, has, now),
+            FromPeer::Have(piece) => self.got_have(key, piece, now),
+            FromPeer::Chokes(chokes) => self.got_choke(key, chokes, now),
+            FromPeer::Wants(wants) => self.got_wants(key, wants, now),
+            FromPeer::AllowedFast(piece) => self.got_allowed_fast(key, piece, now),
+            FromPeer::Filled(job) => self.got_filled(key, job, now),
+            FromPeer::Unfinished(unfinished) => self.got_unfinished(key, unfinished, now),
+            FromPeer::Appetite(bytes) => self.got_appetite(key, bytes, now),
+            FromPeer::Metadata(payload) => return self.got_metadata(key, &payload, now),
+            FromPeer::Pex(payload) => self.got_pex(key, &payload, now),
+            FromPeer::DhtPort(_) => {}
+            FromPeer::Left(PeerError::OurDisk(error)) => return Err(TorrentError::Storage(error)),
+            FromPeer::Left(error) => self.left(key, &error, now),
+        }
+        Ok(())
+    }
+
+    /// Someone came to us: let them in, if there is a place.
+    pub(super) fn arrived(&mut self, arrival: Box<crate::peer::listener::Arrival>, now: Instant) {
+        let address = arrival.address;
+        let full = self.peers.len() >= self.task.limits.max_peers && !self.make_room(now);
+        if full || self.swarm.is_banned(address) {
+            return;
+        }
+        self.start_peer(Beginning::Arrived(arrival), address, Source::Incoming, now);
+    }
+
+    fn met(&mut self, key: PeerKey, met: Met, now: Instant) {
+        let twin = self.peers.met().any(|(other, peer)| {
+            other != key && peer.met.as_ref().is_some_and(|theirs| theirs.peer_id == met.peer_id)
+        });
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if twin {
+            // Both sides dialled: one connection is enough.
+            return self.drop_peer(key, now);
+        }
+        self.finder.reached = true;
+        peer.client = client_name(met.peer_id);
+        peer.met = Some(met);
+        if peer.source != Source::Incoming {
+            self.swarm.connected(peer.address, now);
+        }
+        let change = PeerChange::Connected { source: peer.source, client: peer.client.clone() };
+        let address = peer.address;
+        self.watcher.event(&Event::Peer { address, change });
+    }
+
+    fn got_extensions(&mut self, key: PeerKey, extensions: ExtensionHandshake, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if let Some(version) = &extensions.version {
+            peer.client.clone_from(version);
+        }
+        if let (Source::Incoming, Some(port)) = (peer.source, extensions.listen_port) {
+            let mut listens = peer.address;
+            listens.set_port(port);
+            if compact::is_dialable(listens) {
+                self.swarm.add(listens, Source::Incoming, now);
+                self.swarm.connected(listens, now);
+            }
+        }
+        if let Some(ip) = extensions.your_ip {
+            self.finder.told_our_ip(ip, self.task.net.port, &mut self.swarm);
+        }
+        peer.extensions = extensions;
+        self.ask_metadata(key, now);
+    }
+
+    fn got_pieces(&mut self, key: PeerKey, has: Bitfield, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(content) = &mut self.content else { return };
+        content.picker.peer_joined(&has);
+        if let Some(before) = peer.has.replace(has) {
+            content.picker.peer_left(&before);
+        }
+        self.part_if_both_complete(key, now);
+        self.mind_interest(key);
+        self.feed(key, now);
+    }
+
+    fn got_pex(&mut self, key: PeerKey, payload: &[u8], now: Instant) {
+        let _ = (key, payload, now);
+    }
+
+    fn got_have(&mut self, key: PeerKey, piece: PieceIndex, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(content) = &mut self.content else { return };
+        let has = peer.has.get_or_insert_with(|| Bitfield::empty(content.info.geometry.pieces()));
+        if has.insert(piece) {
+            content.picker.peer_got(piece);
+            let full = has.is_full();
+            let news = content.picker.misses(piece);
+            if full {
+                self.part_if_both_complete(key, now);
+            }
+            if news {
+                self.mind_interest(key);
+                self.feed(key, now);
+            }
+            self.server.peer_has(key, piece);
+        }
+    }
+
+    /// Tells a peer whether it has something that we want, when that has changed.
+    pub(super) fn mind_interest(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(content) = &self.content else { return };
+        let interesting = peer.has.as_ref().is_some_and(|has| content.picker.is_interesting(has));
+        if interesting != peer.trade.interested {
+            peer.trade.interested = interesting;
+            peer.leash.tell(ToPeer::Interested(interesting));
+        }
+    }
+
+    fn got_choke(&mut self, key: PeerKey, chokes: bool, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.trade.chokes_us = chokes;
+        if !chokes {
+            peer.trade.brought_at = now;
+        }
+        self.feed(key, now);
+    }
+
+    fn got_allowed_fast(&mut self, key: PeerKey, piece: PieceIndex, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.trade.allowed_fast.push(piece);
+        if peer.trade.chokes_us {
+            self.feed(key, now);
+        }
+    }
+
+    fn got_appetite(&mut self, key: PeerKey, bytes: u32, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.trade.appetite = bytes;
+        self.feed(key, now);
+    }
+
+    /// Lets a peer go, with nothing against it.
+    pub(super) fn drop_peer(&mut self, key: PeerKey, now: Instant) {
+        self.left(key, &PeerError::LetGo, now);
+    }
+
+    /// Never deals with this peer again.
+    pub(super) fn ban(&mut self, key: PeerKey, reason: String, now: Instant) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let address = peer.address;
+        self.swarm.ban(address);
+        self.watcher.event(&Event::Peer { address, change: PeerChange::Banned { reason } });
+        self.drop_peer(key, now);
+    }
+
+    fn left(&mut self, key: PeerKey, error: &PeerError, now: Instant) {
+        let Some(peer) = self.peers.remove(key) else { return };
+        let (down, up) = (peer.leash.traffic().down(), peer.leash.traffic().up());
+        self.gone.down += down;
+        self.gone.up += up;
+        if let Some(content) = &mut self.content {
+            content.picker.peer_gone(key);
+            content.assembly.write_off(peer.trade.lent);
+            if let Some(has) = &peer.has {
+                content.picker.peer_left(has);
+            }
+        }
+        if let Some(hunt) = &mut self.hunt {
+            hunt.peer_left(key);
+        }
+        self.server.peer_left(key);
+        if peer.source != Source::Incoming {
+            match peer.met {
+                None if !error.is_final() => self.swarm.failed(peer.address, now),
+                _ if error.is_final() => self.swarm.ban(peer.address),
+                _ => self.swarm.left(peer.address, down + up > 0, now),
+            }
+        }
+        let change = PeerChange::Left { reason: error.to_string() };
+        self.watcher.event(&Event::Peer { address: peer.address, change });
+        self.feed_all(now);
+    }
+
+    /// Two that have everything have nothing to say to each other.
+    fn part_if_both_complete(&mut self, key: PeerKey, now: Instant) {
+        let theirs = self.peers.get(key).is_some_and(|peer| peer.is_seed());
+        if theirs && self.is_complete() {
+            self.drop_peer(key, now);
+        }
+    }
+
+    /// A peer that gave work back isn't asked again at once.
+    pub(super) fn let_rest(&mut self, key: PeerKey, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.trade.rests_until = Some(now + REST);
+        }
+    }
+}

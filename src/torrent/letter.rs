@@ -1,0 +1,60 @@
+//! What the owner of a torrent is told, by whomever.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::Sender;
+
+use crate::peer;
+use crate::peer::listener::Arrival;
+use crate::swarm::Source;
+use crate::tracker::announcer::TrackerLetter;
+
+/// One thing the owner of a torrent is told.
+#[derive(Debug)]
+pub enum Letter {
+    /// By the thread of a peer.
+    Peer(peer::Letter),
+    /// Someone came to us.
+    Arrived(Box<Arrival>),
+    /// A tracker answered, or didn't.
+    Tracker(TrackerLetter),
+    /// Someone knows peers.
+    Addresses(Source, Vec<SocketAddr>),
+    /// Something a person should know.
+    Warning(String),
+    /// Stop, gracefully.
+    Stop,
+}
+
+/// Where letters to the owner of a torrent are put; as many copies as one likes.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    letters: Sender<Letter>,
+    /// Heard even while the owner checks what is on disk and reads no letters.
+    stopped: Arc<AtomicBool>,
+}
+
+impl Mailbox {
+    pub(super) fn new(letters: Sender<Letter>) -> Self {
+        Self { letters, stopped: Arc::default() }
+    }
+
+    /// Puts a letter in; false when the owner is gone.
+    pub fn put(&self, letter: Letter) -> bool {
+        if matches!(letter, Letter::Stop) {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        self.letters.send(letter).is_ok()
+    }
+
+    /// Whether someone said stop.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stop_flag(&self) -> &AtomicBool {
+        &self.stopped
+    }
+}

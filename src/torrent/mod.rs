@@ -1,0 +1,197 @@
+//! The owner of one torrent: its loop, a handler per letter.
+//!
+//! Everything a torrent is belongs to the thread that runs it. Peers' threads, trackers and signals speak to it
+//! by letters in one channel; it answers letters first, then does what has gathered: hash, write, tidy up.
+
+mod assembly; //  pieces on their way from the peers to the disk
+mod content; //   what is on disk, on its way, and to come
+mod error; //     how the work ends
+mod fetch; //     jobs for peers, and what becomes of what they bring
+mod find; //      trackers, addresses, dialling
+mod hear; //      what peers tell
+mod hunt; //      the metadata of a magnet link
+mod letter; //    what the owner is told
+mod peers; //     the peers, dialled and met
+mod serve; //     whom we upload to, and for how long
+mod status; //    where it stands, and why nothing moves
+mod suspicion; // who gave wrong bytes
+mod tally; //     how much of each file is there
+mod task; //      what it is told to do
+mod tend; //      what is done by the clock
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use crate::dice::Dice;
+use crate::id::InfoHash;
+use crate::metainfo::Info;
+use crate::report::{Event, Watcher};
+use crate::storage::StorageError;
+use crate::swarm::Swarm;
+
+use content::Content;
+pub use error::{Ended, TorrentError};
+use find::Finder;
+use hunt::Hunt;
+pub use letter::{Letter, Mailbox};
+use peers::Peers;
+use serve::Server;
+pub use task::{Choice, Finding, Goal, Limits, Net, Patience, Select, Sharing, Task, What};
+use tend::Clock;
+
+/// Letters that are read before what has gathered is looked at: peers' are answered first, and yet a flood of
+/// them doesn't keep bytes from the disk.
+const LETTERS_A_ROUND: usize = 256;
+
+/// How long trackers may take to hear that we leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The owner of one torrent.
+pub struct Torrent<'w> {
+    info_hash: InfoHash,
+    task: Task,
+    inbox: Receiver<Letter>,
+    mailbox: Mailbox,
+    watcher: &'w mut dyn Watcher,
+    peers: Peers,
+    swarm: Swarm,
+    finder: Finder,
+    server: Server,
+    clock: Clock,
+    /// What is known of the content; `None` while peers are asked for it.
+    content: Option<Content>,
+    hunt: Option<Hunt>,
+    gone: Gone,
+    dice: Dice,
+}
+
+/// What peers that are gone have left in the books.
+#[derive(Debug, Default)]
+struct Gone {
+    down: u64,
+    up: u64,
+}
+
+impl<'w> Torrent<'w> {
+    /// An owner that hasn't begun yet.
+    pub fn new(task: Task, watcher: &'w mut dyn Watcher) -> Self {
+        let (sender, inbox) = unbounded();
+        let mut dice = Dice::from_kernel();
+        let info_hash = task.what.info_hash();
+        Self {
+            info_hash,
+            inbox,
+            mailbox: Mailbox::new(sender),
+            watcher,
+            peers: Peers::default(),
+            swarm: Swarm::new(Dice::from_seed(dice.roll())),
+            finder: Finder::default(),
+            server: Server::new(task.limits.upload_slots),
+            clock: Clock::start(Instant::now()),
+            content: None,
+            hunt: None,
+            gone: Gone::default(),
+            dice,
+            task,
+        }
+    }
+
+    /// Where letters to it are put.
+    pub fn mailbox(&self) -> Mailbox {
+        self.mailbox.clone()
+    }
+
+    /// Which torrent it is.
+    pub fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
+
+    /// Works until the task is done, someone says stop, or it can't go on. What is there is safe on disk then,
+    /// and trackers have been told.
+    ///
+    /// # Errors
+    /// Why the task could not be done.
+    pub fn run(mut self) -> Result<Ended, TorrentError> {
+        let end = self.work();
+        let closed = self.content.take().map_or(Ok(()), |content| content.storage.close());
+        // Peers first: a farewell to trackers may take a second.
+        self.peers = Peers::default();
+        self.finder.leave(FAREWELL);
+        match (end, closed) {
+            (Err(TorrentError::Storage(StorageError::Stopped)), _) => Ok(Ended::Stopped),
+            (Ok(_), Err(error)) => Err(TorrentError::Storage(error)),
+            (end, _) => end,
+        }
+    }
+
+    fn work(&mut self) -> Result<Ended, TorrentError> {
+        if let Some(end) = self.begin()? {
+            return Ok(end);
+        }
+        loop {
+            if let Some(end) = self.tend(Instant::now())? {
+                return Ok(end);
+            }
+            // A time-out is as good as a letter: something is to be tended to.
+            if let Ok(letter) = self.inbox.recv_deadline(self.wake_at()) {
+                self.read(letter)?;
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<Option<Ended>, TorrentError> {
+        let (name, size) = (self.task.what.name(), self.task.what.size());
+        self.watcher.event(&Event::Start { info_hash: self.info_hash, name, size });
+        match self.task.what.info() {
+            Some(info) => self.learn(info)?,
+            None => self.hunt = Some(Hunt::new(self.info_hash)),
+        }
+        if self.mailbox.is_stopped() {
+            return Ok(Some(Ended::Stopped));
+        }
+        if self.is_complete() && self.task.goal.sharing().is_none() {
+            return Ok(Some(Ended::Done));
+        }
+        self.look_around()?;
+        Ok(None)
+    }
+
+    /// What the torrent holds is known: look at the disk, and tell the peers who have waited for it.
+    fn learn(&mut self, info: Arc<Info>) -> Result<(), TorrentError> {
+        self.watcher.event(&Event::Metadata { info: Arc::clone(&info) });
+        let watcher = &mut *self.watcher;
+        let mut progress = |done, total| watcher.event(&Event::Checking { done, total });
+        let content = Content::open(info, &self.task, self.mailbox.stop_flag(), &mut progress)?;
+        self.hunt = None;
+        self.clock.begin_download(Instant::now());
+        self.content = Some(content);
+        self.complete_if_done()?;
+        self.tell_all_what_is_known();
+        Ok(())
+    }
+
+    /// Reads a letter, and those that have come with it.
+    fn read(&mut self, first: Letter) -> Result<(), TorrentError> {
+        self.handle(first)?;
+        for _ in 1..LETTERS_A_ROUND {
+            let Ok(letter) = self.inbox.try_recv() else { break };
+            self.handle(letter)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, letter: Letter) -> Result<(), TorrentError> {
+        let now = Instant::now();
+        match letter {
+            Letter::Peer(letter) => self.hear(letter, now)?,
+            Letter::Arrived(arrival) => self.arrived(arrival, now),
+            Letter::Tracker(letter) => self.tracker_told(letter, now),
+            Letter::Addresses(source, addresses) => self.add_addresses(source, &addresses, now),
+            Letter::Warning(text) => self.watcher.event(&Event::Warning(text)),
+            Letter::Stop => {}
+        }
+        Ok(())
+    }
+}

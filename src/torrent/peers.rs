@@ -1,0 +1,175 @@
+//! The peers of one torrent, dialled and met.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::bitfield::Bitfield;
+use crate::geometry::{BLOCK_BYTES, PieceIndex};
+use crate::peer::{Leash, Met, ToPeer};
+use crate::peer_key::PeerKey;
+use crate::rate::Meter;
+use crate::swarm::Source;
+use crate::wire::extension::ExtensionHandshake;
+
+/// A peer that was asked for something and brought nothing for this long gets nothing more to do until it
+/// brings something. libtorrent may hold one block back for ten seconds and then reject it.
+pub const STALL: Duration = Duration::from_secs(8);
+
+/// How long a peer that gave work back rests before it is asked again.
+pub const REST: Duration = Duration::from_secs(1);
+
+/// The peers of one torrent.
+#[derive(Debug, Default)]
+pub struct Peers {
+    rows: BTreeMap<PeerKey, Peer>,
+    next_key: u32,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Peer {
+    /// Where it is; for one that came to us, where it called from.
+    pub address: SocketAddr,
+    /// How we know it.
+    pub source: Source,
+    /// Speaks to its thread.
+    pub leash: Leash,
+    /// Who it is, once it was met.
+    pub met: Option<Met>,
+    /// Its client's name.
+    pub client: String,
+    /// What it told in its extension handshake.
+    pub extensions: ExtensionHandshake,
+    /// What it has, once we know what there is.
+    pub has: Option<Bitfield>,
+    /// How our trade with it stands.
+    pub trade: Trade,
+}
+
+/// Who wants what of whom, and how fast it goes.
+#[derive(Debug)]
+pub struct Trade {
+    /// It won't answer our requests.
+    pub chokes_us: bool,
+    /// We told it that we want something.
+    pub interested: bool,
+    /// It wants something.
+    pub wants: bool,
+    /// Since when it may ask us.
+    pub unchoked_since: Option<Instant>,
+    /// What it gives even while it chokes us (BEP 6).
+    pub allowed_fast: Vec<PieceIndex>,
+    /// How many bytes of jobs it could use at hand.
+    pub appetite: u32,
+    /// Bytes of buffers it holds.
+    pub lent: u64,
+    /// Nothing is asked of it before this.
+    pub rests_until: Option<Instant>,
+    /// When it last brought something, or got its first job after it had none.
+    pub brought_at: Instant,
+    /// Speed towards us.
+    pub down: Meter,
+    /// Speed from us.
+    pub up: Meter,
+}
+
+impl Peers {
+    /// The key of the next connection.
+    pub fn new_key(&mut self) -> PeerKey {
+        self.next_key += 1;
+        PeerKey(self.next_key)
+    }
+
+    /// A connection begins.
+    pub fn insert(&mut self, key: PeerKey, address: SocketAddr, source: Source, leash: Leash, now: Instant) {
+        let trade = Trade {
+            chokes_us: true,
+            interested: false,
+            wants: false,
+            unchoked_since: None,
+            allowed_fast: Vec::new(),
+            appetite: BLOCK_BYTES,
+            lent: 0,
+            rests_until: None,
+            brought_at: now,
+            down: Meter::new(now),
+            up: Meter::new(now),
+        };
+        let (client, extensions) = (String::new(), ExtensionHandshake::default());
+        let peer = Peer { address, source, leash, met: None, client, extensions, has: None, trade };
+        self.rows.insert(key, peer);
+    }
+
+    /// Forgets a connection, which lets its thread go.
+    pub fn remove(&mut self, key: PeerKey) -> Option<Peer> {
+        self.rows.remove(&key)
+    }
+
+    /// This one.
+    pub fn get(&self, key: PeerKey) -> Option<&Peer> {
+        self.rows.get(&key)
+    }
+
+    /// This one, to be changed.
+    pub fn get_mut(&mut self, key: PeerKey) -> Option<&mut Peer> {
+        self.rows.get_mut(&key)
+    }
+
+    /// Tells one of them something; one that is gone hears nothing.
+    pub fn tell(&self, key: PeerKey, letter: ToPeer) {
+        if let Some(peer) = self.rows.get(&key) {
+            peer.leash.tell(letter);
+        }
+    }
+
+    /// How many connections there are, with those being dialled.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (PeerKey, &Peer)> {
+        self.rows.iter().map(|(key, peer)| (*key, peer))
+    }
+
+    /// All of them, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (PeerKey, &mut Peer)> {
+        self.rows.iter_mut().map(|(key, peer)| (*key, peer))
+    }
+
+    /// Those past the handshake.
+    pub fn met(&self) -> impl Iterator<Item = (PeerKey, &Peer)> {
+        self.iter().filter(|(_, peer)| peer.met.is_some())
+    }
+
+    /// Whether a connection to this address exists already.
+    pub fn has_address(&self, address: SocketAddr) -> bool {
+        self.rows.values().any(|peer| peer.address == address)
+    }
+
+    /// All keys, for loops that change things.
+    pub fn keys(&self) -> Vec<PeerKey> {
+        self.rows.keys().copied().collect()
+    }
+}
+
+impl Peer {
+    /// Whether it has everything.
+    pub fn is_seed(&self) -> bool {
+        self.has.as_ref().is_some_and(Bitfield::is_full)
+    }
+
+    /// Whether it answers when we ask.
+    pub fn gives(&self, now: Instant) -> bool {
+        let trade = &self.trade;
+        trade.interested
+            && (!trade.chokes_us || !trade.allowed_fast.is_empty())
+            && trade.rests_until.is_none_or(|until| until <= now)
+    }
+}

@@ -1,0 +1,214 @@
+//! What a torrent's owner is told to do, in groups of a noun each.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::InfoHash;
+use crate::magnet::Magnet;
+use crate::metainfo::{Info, Metainfo};
+use crate::peer::greeting::Host;
+use crate::peer::throttle::Throttle;
+use crate::picker::Order;
+use crate::storage::{Place, Selection};
+
+/// Everything the owner of one torrent needs to know.
+#[derive(Debug)]
+pub struct Task {
+    /// Which torrent.
+    pub what: What,
+    /// Where its files go, or are.
+    pub place: Place,
+    /// Which of them are wanted; numbers and names mean something once the files are known.
+    pub choice: Choice,
+    /// What it may use.
+    pub limits: Limits,
+    /// How it meets peers.
+    pub net: Net,
+    /// Where it looks for them.
+    pub finding: Finding,
+    /// When it gives up.
+    pub patience: Patience,
+    /// When it has done its share.
+    pub goal: Goal,
+    /// Where to write the `.torrent` once the metadata is known, if anywhere.
+    pub save_torrent: Option<PathBuf>,
+}
+
+/// Which torrent.
+#[derive(Debug)]
+pub enum What {
+    /// One whose content is known.
+    Known {
+        /// What it holds.
+        info: Arc<Info>,
+        /// Where to announce, in tiers (BEP 12).
+        trackers: Vec<Vec<String>>,
+        /// HTTP servers that hold the same files (BEP 19).
+        web_seeds: Vec<String>,
+    },
+    /// One of which peers must tell what it holds (BEP 9).
+    Magnet(Box<Magnet>),
+}
+
+impl What {
+    /// The torrent of a `.torrent` file.
+    pub fn of(metainfo: Metainfo) -> Self {
+        let Metainfo { info, trackers, web_seeds, .. } = metainfo;
+        Self::Known { info: Arc::new(info), trackers, web_seeds }
+    }
+
+    /// Which torrent it is.
+    pub fn info_hash(&self) -> InfoHash {
+        match self {
+            Self::Known { info, .. } => info.info_hash,
+            Self::Magnet(magnet) => magnet.info_hash,
+        }
+    }
+
+    /// Its name, where it is known.
+    pub fn name(&self) -> Option<String> {
+        match self {
+            Self::Known { info, .. } => Some(info.name.clone()),
+            Self::Magnet(magnet) => magnet.name.clone(),
+        }
+    }
+
+    /// Bytes of all its files, where they are known.
+    pub fn size(&self) -> Option<u64> {
+        self.info().map(|info| info.files.iter().filter(|file| !file.padding).map(|file| file.length).sum())
+    }
+
+    /// What it holds, where that is known.
+    pub fn info(&self) -> Option<Arc<Info>> {
+        match self {
+            Self::Known { info, .. } => Some(Arc::clone(info)),
+            Self::Magnet(_) => None,
+        }
+    }
+
+    /// Where to announce, in tiers.
+    pub fn trackers(&self) -> Vec<Vec<String>> {
+        match self {
+            Self::Known { trackers, .. } => trackers.clone(),
+            Self::Magnet(magnet) => magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+        }
+    }
+
+    /// HTTP servers that hold the same files.
+    pub fn web_seeds(&self) -> &[String] {
+        match self {
+            Self::Known { web_seeds, .. } => web_seeds,
+            Self::Magnet(magnet) => &magnet.web_seeds,
+        }
+    }
+}
+
+/// Chooses among the files once they are known; a sentence when the choice makes no sense.
+pub type Select = Box<dyn Fn(&Info) -> Result<Selection, String> + Send>;
+
+/// Which files, and in which order.
+pub struct Choice {
+    /// Which files.
+    pub select: Select,
+    /// In which order pieces are fetched.
+    pub order: Order,
+}
+
+impl std::fmt::Debug for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Choice").field("order", &self.order).finish_non_exhaustive()
+    }
+}
+
+/// What one torrent may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections, dialled and accepted, past the handshake or not.
+    pub max_peers: usize,
+    /// Memory for pieces on their way, in bytes; two pieces at the least.
+    pub memory_bytes: u64,
+    /// Limits what comes in; may be shared by several torrents.
+    pub down: Arc<Throttle>,
+    /// Limits what goes out; may be shared by several torrents.
+    pub up: Arc<Throttle>,
+    /// Peers served at once; `None` adapts.
+    pub upload_slots: Option<usize>,
+}
+
+/// How a torrent meets peers.
+#[derive(Clone, Copy, Debug)]
+pub struct Net {
+    /// Who we are.
+    pub host: Host,
+    /// Where we listen; 0 when nowhere.
+    pub port: u16,
+    /// Where trackers are asked from.
+    pub bind: Option<IpAddr>,
+}
+
+/// Where peers are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Finding {
+    /// Trackers beside the torrent's own.
+    pub trackers: Vec<String>,
+    /// Whether trackers are asked at all.
+    pub use_trackers: bool,
+    /// Peers to try in any case: host and port.
+    pub peers: Vec<(String, u16)>,
+    /// Peers to try in any case, whose address is known.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether peers may tell of peers (BEP 11).
+    pub pex: bool,
+    /// Whether web seeds are used (BEP 19).
+    pub web_seeds: bool,
+}
+
+/// When a torrent gives up; `None` is never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    /// For the whole download.
+    pub max_time: Option<Duration>,
+    /// Without a newly verified piece, or without metadata.
+    pub stall: Option<Duration>,
+    /// For the metadata alone.
+    pub metadata: Option<Duration>,
+}
+
+/// When a torrent has done its share, once it is complete.
+#[derive(Clone, Copy, Debug)]
+pub enum Goal {
+    /// When it is complete.
+    Get,
+    /// When it is complete and has been shared for as long as this says.
+    GetAndShare(Sharing),
+    /// Everything is there already: when it has been shared for as long as this says.
+    Seed(Sharing),
+}
+
+/// How long to share; by whichever of these comes first, without either for ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sharing {
+    /// Uploaded bytes over the torrent's size.
+    pub ratio: Option<f64>,
+    /// Time since completion.
+    pub time: Option<Duration>,
+    /// Whether to show each peer one piece at a time (BEP 16).
+    pub super_seed: bool,
+}
+
+impl Goal {
+    /// How to share, if at all.
+    pub const fn sharing(&self) -> Option<Sharing> {
+        match self {
+            Self::Get => None,
+            Self::GetAndShare(sharing) | Self::Seed(sharing) => Some(*sharing),
+        }
+    }
+
+    /// Whether everything must be there from the start.
+    pub const fn is_seed(&self) -> bool {
+        matches!(self, Self::Seed(_))
+    }
+}

@@ -1,0 +1,178 @@
+//! What is done by the clock: hashing what has gathered, dialling, slow peers, limits, the display.
+
+use std::time::{Duration, Instant};
+
+use super::peers::STALL;
+use super::{Ended, Torrent, TorrentError};
+use crate::peer::ToPeer;
+
+/// How often slow peers, limits and speeds are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How often a torrent without anyone to talk to looks: hundreds of them must cost next to nothing.
+const IDLE_TICK: Duration = Duration::from_secs(5);
+
+/// How often the display hears where things stand.
+const SNAPSHOT: Duration = Duration::from_millis(250);
+
+/// The times by which a torrent lives.
+#[derive(Debug)]
+pub struct Clock {
+    /// When work began.
+    pub started: Instant,
+    /// When the last piece was verified, or the download began.
+    pub verified_at: Instant,
+    /// How many peers bring something, as of the last tick; at least one.
+    pub givers: usize,
+    next_tick: Instant,
+    next_snapshot: Instant,
+}
+
+impl Clock {
+    pub(super) fn start(now: Instant) -> Self {
+        Self { started: now, verified_at: now, givers: 1, next_tick: now, next_snapshot: now }
+    }
+
+    /// What is on disk has been looked at: the wait for the first piece begins.
+    pub(super) fn begin_download(&mut self, now: Instant) {
+        self.verified_at = now;
+    }
+}
+
+impl Torrent<'_> {
+    /// Does what is due. Gives the end, when it has come.
+    pub(super) fn tend(&mut self, now: Instant) -> Result<Option<Ended>, TorrentError> {
+        if self.mailbox.is_stopped() {
+            return Ok(Some(Ended::Stopped));
+        }
+        if self.should_hash(now) {
+            self.hash_gathered(now)?;
+        }
+        if self.is_complete() && self.task.goal.sharing().is_none() {
+            return Ok(Some(Ended::Done));
+        }
+        self.dial(now);
+        self.tend_hunt(now);
+        if now >= self.clock.next_tick {
+            self.clock.next_tick = now + if self.is_idle() { IDLE_TICK } else { TICK };
+            self.tick(now)?;
+            if self.has_shared_enough(now) {
+                return Ok(Some(Ended::Done));
+            }
+        }
+        if now >= self.clock.next_snapshot {
+            self.clock.next_snapshot = now + if self.is_idle() { IDLE_TICK } else { SNAPSHOT };
+            let snapshot = self.snapshot(now);
+            self.watcher.snapshot(&snapshot);
+        }
+        Ok(None)
+    }
+
+    /// When something is due at the latest.
+    pub(super) fn wake_at(&self) -> Instant {
+        let mut at = self.clock.next_tick.min(self.clock.next_snapshot);
+        if let Some(ripe) = self.content.as_ref().and_then(|content| content.assembly.ripe_at()) {
+            at = at.min(ripe);
+        }
+        if let Some(hunt) = self.hunt_wake() {
+            at = at.min(hunt);
+        }
+        if let Some(dial) = self.swarm.next_wake().filter(|_| self.has_room_to_dial()) {
+            at = at.min(dial);
+        }
+        at
+    }
+
+    /// Many pieces hashed together cost less each; but nobody waits for company that can't come.
+    fn should_hash(&self, now: Instant) -> bool {
+        let Some(content) = &self.content else { return false };
+        let Some(ripe_at) = content.assembly.ripe_at() else { return false };
+        let nothing_to_come = content.assembly.lent_bytes() == 0;
+        let starved = content.room() < u64::from(content.info.geometry.piece_bytes());
+        ripe_at <= now || nothing_to_come || (starved && self.inbox.is_empty())
+    }
+
+    /// Nobody is here, and nothing is on its way.
+    fn is_idle(&self) -> bool {
+        self.peers.is_empty() && (self.is_complete() || self.swarm.next_wake().is_none())
+    }
+
+    fn tick(&mut self, now: Instant) -> Result<(), TorrentError> {
+        self.measure(now);
+        self.take_from_stalled(now);
+        self.mind_all_interests();
+        if let Some(content) = &mut self.content {
+            content.storage.tick(now).map_err(TorrentError::Storage)?;
+        }
+        self.serve(now);
+        self.look_for_more(now);
+        self.tell_trackers_where_we_stand();
+        self.mind_patience(now)
+    }
+
+    /// Speeds, and how many share the memory.
+    fn measure(&mut self, now: Instant) {
+        let mut givers = 0;
+        for (_, peer) in self.peers.iter_mut() {
+            let (down, up) = (peer.leash.traffic().down(), peer.leash.traffic().up());
+            let came = down - peer.trade.down.total();
+            peer.trade.down.add(now, came);
+            peer.trade.up.add(now, up - peer.trade.up.total());
+            if came > 0 {
+                peer.trade.brought_at = now;
+            }
+            givers += usize::from(peer.gives(now));
+        }
+        self.clock.givers = givers.max(1);
+    }
+
+    /// Who holds work and brings nothing loses it to others.
+    fn take_from_stalled(&mut self, now: Instant) {
+        let Some(content) = &self.content else { return };
+        let mut rested = false;
+        for (key, peer) in self.peers.iter_mut() {
+            let trade = &mut peer.trade;
+            if trade.rests_until.is_some_and(|until| until <= now) {
+                trade.rests_until = None;
+                rested = true;
+            }
+            let quiet = now.saturating_duration_since(trade.brought_at);
+            if quiet >= STALL && content.picker.held_bytes(key) > 0 {
+                trade.brought_at = now;
+                trade.rests_until = Some(now + STALL);
+                peer.leash.tell(ToPeer::GiveBack);
+            }
+        }
+        if rested {
+            self.feed_all(now);
+        }
+    }
+
+    fn mind_all_interests(&mut self) {
+        for key in self.peers.keys() {
+            self.mind_interest(key);
+        }
+    }
+
+    /// Gives up when the patience that was asked for is at its end.
+    fn mind_patience(&self, now: Instant) -> Result<(), TorrentError> {
+        if self.is_complete() {
+            return Ok(());
+        }
+        let patience = self.task.patience;
+        let knows = self.content.is_some();
+        let waiting_for = if knows { "a verified piece" } else { "metadata" };
+        let limits = [
+            (patience.max_time, self.clock.started, "completion"),
+            (patience.stall, self.clock.verified_at, waiting_for),
+            (patience.metadata.filter(|_| !knows), self.clock.started, "metadata"),
+        ];
+        for (limit, since, waiting_for) in limits {
+            if let Some(after) = limit.filter(|limit| now.saturating_duration_since(since) >= *limit) {
+                let (reason, reached) = (self.why_waiting(now), self.finder.reached);
+                return Err(TorrentError::GaveUp { after, waiting_for, reason, reached });
+            }
+        }
+        Ok(())
+    }
+}
