@@ -1,11 +1,10 @@
 //! What `get` and `seed` share: torrents, each with its owner, behind one listener, watched by one printer.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 
 use super::args::Flags;
 use super::exit::{Code, Failure, plain};
-use super::settings::{self, Family, Port, Settings};
+use super::settings::{self, Port, Settings};
 use super::source::{Found, Source};
 use super::watch::{Ending, Printer, Reporter, Title};
 use crate::id::PeerId;
@@ -117,7 +116,7 @@ impl Desk {
         signals: Signals,
         count: usize,
     ) -> Result<Ending, Failure> {
-        let task = self.task(source.load(self.settings.net.bind.first().copied())?, count)?;
+        let task = self.task(source.load(self.settings.net.bind)?, count)?;
         let shares = task.goal.sharing().is_some();
         let torrent = Torrent::new(task, reporter);
         let (info_hash, mailbox) = (torrent.info_hash(), torrent.mailbox());
@@ -159,7 +158,7 @@ impl Desk {
                 up: Arc::clone(&self.throttles.up),
                 upload_slots: limits.upload_slots,
             },
-            net: Net { host: self.listener.host(), port: self.listener.port(), bind: local(net) },
+            net: Net { host: self.listener.host(), port: self.listener.port(), bind: net.bind },
             finding: Finding {
                 trackers: discovery.trackers.clone(),
                 use_trackers: discovery.use_trackers,
@@ -190,46 +189,23 @@ fn choose(choice: &settings::Choice) -> Result<crate::torrent::Select, Failure> 
     }
 }
 
-/// Where we dial and ask from; an unspecified address chooses just the family.
-fn local(net: &settings::Net) -> Option<IpAddr> {
-    net.bind.first().copied().or(match net.family {
-        Family::Both => None,
-        Family::V4 => Some(Ipv4Addr::UNSPECIFIED.into()),
-        Family::V6 => Some(Ipv6Addr::UNSPECIFIED.into()),
-    })
-}
-
 fn listen(net: &settings::Net) -> Result<Listener, Failure> {
     let host = Host {
         peer_id: PeerId::generate(),
         reserved: Reserved::ours(false),
-        bind: net.bind.first().copied().filter(|ip| !ip.is_unspecified()),
+        bind: net.bind.filter(|ip| !ip.is_unspecified()),
     };
     let sockets = match net.port {
-        Port::Exactly(port) => bind(net, port).map_err(|error| {
+        Port::Exactly(port) => listener::bind(net.bind, [port]).map_err(|error| {
             let text = format!("can't listen on port {port}: {}", plain(&error));
             Failure::new(Code::Network, text)
         })?,
         Port::FirstFree => USUAL_PORTS
             .chain([0])
-            .find_map(|port| bind(net, port).ok())
+            .find_map(|port| listener::bind(net.bind, [port]).ok())
             .ok_or_else(|| Failure::new(Code::Network, "can't listen on any port"))?,
     };
     Listener::start(sockets, host).map_err(|error| system("can't listen for peers", &error))
-}
-
-fn bind(net: &settings::Net, port: u16) -> std::io::Result<Vec<TcpListener>> {
-    match local(net) {
-        None => listener::bind(None, [port]),
-        Some(first) => {
-            let mut sockets = listener::bind(Some(first), [port])?;
-            let port = sockets[0].local_addr()?.port();
-            for address in net.bind.iter().skip(1) {
-                sockets.extend(listener::bind(Some(*address), [port])?);
-            }
-            Ok(sockets)
-        }
-    }
 }
 
 /// A thread that hears the first signal and asks the torrent to stop; it ends with the program.
