@@ -293,7 +293,7 @@ mod tests {
         for stream in &streams {
             let (expected, _) = play(stream, 1, None);
             for most in [1, 2, 3, 12, 13, 14, 4096, 16_383, 16_384, 16_397, 16_398, 33_000, usize::MAX] {
-                for key in [None, Some(b"a key of twenty bytes")] {
+                for key in [None, Some(b"the key has 20 bytes")] {
                     let (heard, done) = play(stream, most, key);
                     assert_eq!(heard, expected, "{most} bytes a read");
                     let job = done.expect("all three blocks are in the stream");

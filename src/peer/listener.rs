@@ -58,7 +58,7 @@ enum Letter {
     Register(InfoHash, Door),
     Unregister(InfoHash),
     Accepted(TcpStream, SocketAddr),
-    Greeted(SocketAddr, Result<Greeted, PeerError>),
+    Greeted(SocketAddr, Box<Result<Greeted, PeerError>>),
     Close,
 }
 
@@ -195,7 +195,7 @@ impl Reception {
                 }
                 Letter::Unregister(info_hash) => self.close_door(info_hash),
                 Letter::Accepted(stream, address) => self.greet(stream, address),
-                Letter::Greeted(address, result) => self.let_in(address, result),
+                Letter::Greeted(address, result) => self.let_in(address, *result),
                 Letter::Close => return,
             }
         }
@@ -217,7 +217,7 @@ impl Reception {
             move || answer(stream, &host, &known),
             move |end| {
                 let result = end.unwrap_or_else(|bug| Err(PeerError::Bug(bug)));
-                let _ = letters.send(Letter::Greeted(address, result));
+                let _ = letters.send(Letter::Greeted(address, Box::new(result)));
             },
         );
         if started.is_ok() {

@@ -188,6 +188,7 @@ impl Torrent<'_> {
         let now = Instant::now();
         content.complete_since = Some(now);
         self.watcher.event(&Event::Complete);
+        self.tell_trackers_where_we_stand();
         self.finder.completed();
         if self.task.goal.sharing().is_some() {
             self.begin_sharing(now);

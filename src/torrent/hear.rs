@@ -49,12 +49,9 @@ impl Torrent<'_> {
     }
 
     fn met(&mut self, key: PeerKey, met: Met, now: Instant) {
-        let twin = self.peers.met().any(|(other, peer)| {
-            other != key && peer.met.as_ref().is_some_and(|theirs| theirs.peer_id == met.peer_id)
-        });
+        let twin = self.is_twin(key, &met);
         let Some(peer) = self.peers.get_mut(key) else { return };
         if twin {
-            // Both sides dialled: one connection is enough.
             return self.drop_peer(key, now);
         }
         self.finder.reached = true;
@@ -66,6 +63,18 @@ impl Torrent<'_> {
         let change = PeerChange::Connected { source: peer.source, client: peer.client.clone() };
         let address = peer.address;
         self.watcher.event(&Event::Peer { address, change });
+    }
+
+    /// Both sides dialled each other: one connection is enough.
+    fn is_twin(&self, key: PeerKey, met: &Met) -> bool {
+        let Some(peer) = self.peers.get(key) else { return false };
+        let came = |source| source == Source::Incoming;
+        self.peers.met().any(|(other, twin)| {
+            other != key
+                && twin.address.ip() == peer.address.ip()
+                && came(twin.source) != came(peer.source)
+                && twin.met.as_ref().is_some_and(|theirs| theirs.peer_id == met.peer_id)
+        })
     }
 
     fn got_extensions(&mut self, key: PeerKey, extensions: ExtensionHandshake, now: Instant) {
