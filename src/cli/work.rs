@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use super::args::Flags;
 use super::exit::{Code, Failure, plain};
+use super::row::{Ending, Title};
 use super::settings::{self, Port, Settings};
 use super::source::{Found, Source};
-use super::watch::{Ending, Printer, Reporter, Title};
+use super::stop::Stop;
+use super::watch::{Printer, Reporter};
 use crate::id::PeerId;
 use crate::peer::greeting::Host;
 use crate::peer::listener::{self, Listener};
 use crate::peer::throttle::Throttle;
 use crate::picker::Order;
-use crate::storage::{self, Selection, StorageError};
-use crate::sys::{self, Signals};
-use crate::thread;
+use crate::storage::{Selection, StorageError};
+use crate::sys;
 use crate::torrent::{
-    Choice, Ended, Finding, Goal, Letter, Limits, Mailbox, Net, Patience, Task, Torrent, TorrentError, What,
+    Choice, Ended, Finding, Goal, Letter, Limits, Net, Patience, Task, Torrent, TorrentError, What,
 };
 use crate::wire::handshake::Reserved;
 
@@ -29,7 +30,7 @@ const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
 /// What went wrong, with the code to exit with; said already, unless nothing could begin.
 pub fn run(flags: &Flags, goal: impl Fn(&Settings) -> Goal) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
-    let signals = Signals::install().map_err(|error| system("can't catch signals", &error))?;
+    let stop = Stop::install()?;
     sys::catch_bus_errors(settings.output.json).map_err(|error| system("can't catch SIGBUS", &error))?;
     // More connections than descriptors would fail one by one; that they can't be had is no reason to stop.
     let _ = sys::raise_open_files();
@@ -37,14 +38,14 @@ pub fn run(flags: &Flags, goal: impl Fn(&Settings) -> Goal) -> Result<Code, Fail
     let titles = flags.operands.iter().map(|word| Title {
         typed: word.to_string_lossy().into_owned(),
         dir: settings.place.dir.clone(),
-        out: settings.place.out.clone(),
+        out: settings.place.name.clone(),
     });
     let printer = Printer::start(settings.output, titles.collect())?;
     let desk = Desk { goal: goal(&settings), throttles: Throttles::of(&settings), settings, listener };
-    let results = desk.work_on_all(flags, &printer, signals);
+    let results = desk.work_on_all(flags, &printer, &stop);
     let code = overall(&results);
     let failure = (results.len() > 1 && code == Code::SomeFailed).then(|| some_failed(&results));
-    printer.close(failure, signals.caught().is_some());
+    printer.close(failure, stop.code().is_some());
     Ok(code)
 }
 
@@ -70,12 +71,7 @@ impl Throttles {
 
 impl Desk {
     /// The first torrent's owner is this thread; the others have one each.
-    fn work_on_all(
-        &self,
-        flags: &Flags,
-        printer: &Printer,
-        signals: Signals,
-    ) -> Vec<Result<Ending, Failure>> {
+    fn work_on_all(&self, flags: &Flags, printer: &Printer, stop: &Stop) -> Vec<Result<Ending, Failure>> {
         let count = flags.operands.len();
         let (first, rest) = flags.operands.split_first().expect("the options' table asks for one at least");
         std::thread::scope(|scope| {
@@ -84,10 +80,10 @@ impl Desk {
                 .zip(1..)
                 .map(|(word, at)| {
                     let reporter = printer.reporter(at);
-                    scope.spawn(move || self.work_on(&Source::of(word), reporter, signals, count))
+                    scope.spawn(move || self.work_on(&Source::of(word), reporter, stop, count))
                 })
                 .collect();
-            let mut results = vec![self.work_on(&Source::of(first), printer.reporter(0), signals, count)];
+            let mut results = vec![self.work_on(&Source::of(first), printer.reporter(0), stop, count)];
             results.extend(others.into_iter().map(|thread| {
                 thread
                     .join()
@@ -101,10 +97,10 @@ impl Desk {
         &self,
         source: &Source,
         mut reporter: Reporter,
-        signals: Signals,
+        stop: &Stop,
         count: usize,
     ) -> Result<Ending, Failure> {
-        let end = self.carry_out(source, &mut reporter, signals, count);
+        let end = self.carry_out(source, &mut reporter, stop, count);
         reporter.ended(end.clone());
         end
     }
@@ -113,15 +109,15 @@ impl Desk {
         &self,
         source: &Source,
         reporter: &mut Reporter,
-        signals: Signals,
+        stop: &Stop,
         count: usize,
     ) -> Result<Ending, Failure> {
         let task = self.task(source.load(self.settings.net.bind)?, count)?;
         let shares = task.goal.sharing().is_some();
         let torrent = Torrent::new(task, reporter);
         let (info_hash, mailbox) = (torrent.info_hash(), torrent.mailbox());
-        pass_on_signals(signals, mailbox.clone())
-            .map_err(|error| system("can't wait for signals", &error))?;
+        let stopped = mailbox.clone();
+        stop.then(move || _ = stopped.put(Letter::Stop));
         let door = move |arrival| mailbox.put(Letter::Arrived(Box::new(arrival)));
         self.listener.register(info_hash, Box::new(door));
         let end = torrent.run();
@@ -129,7 +125,7 @@ impl Desk {
         match end {
             Ok(Ended::Done) if shares => Ok(Ending::Shared),
             Ok(Ended::Done) => Ok(Ending::Complete),
-            Ok(Ended::Stopped) => Ok(Ending::Stopped(signals.caught().map_or(Code::Other, Code::from))),
+            Ok(Ended::Stopped) => Ok(Ending::Stopped(stop.code().unwrap_or(Code::Other))),
             Err(error) => Err(failure_of(&error)),
         }
     }
@@ -142,11 +138,7 @@ impl Desk {
         };
         Ok(Task {
             what,
-            place: storage::Place {
-                dir: place.dir.clone(),
-                name: place.out.clone(),
-                overwrite: place.overwrite,
-            },
+            place: place.clone(),
             choice: Choice {
                 select: choose(choice)?,
                 order: if choice.sequential { Order::Sequential } else { Order::RarestFirst },
@@ -206,16 +198,6 @@ fn listen(net: &settings::Net) -> Result<Listener, Failure> {
             .ok_or_else(|| Failure::new(Code::Network, "can't listen on any port"))?,
     };
     Listener::start(sockets, host).map_err(|error| system("can't listen for peers", &error))
-}
-
-/// A thread that hears the first signal and asks the torrent to stop; it ends with the program.
-fn pass_on_signals(signals: Signals, mailbox: Mailbox) -> std::io::Result<()> {
-    let wait = move || {
-        if signals.wait().is_ok() {
-            mailbox.put(Letter::Stop);
-        }
-    };
-    thread::spawn("signals", wait, drop).map(drop)
 }
 
 fn system(what: &str, error: &std::io::Error) -> Failure {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::PeerError;
 use crate::id::{InfoHash, PeerId};
 use crate::wire::handshake::{HANDSHAKE_BYTES, Handshake, OPENING_BYTES, Opening, Reserved};
-use crate::wire::mse::Rc4;
+use crate::wire::mse::rc4::Rc4;
 
 /// How long a connection may take to come about; a live peer on the worst of lines answers sooner.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(8);

@@ -10,7 +10,7 @@ use std::io::{self, IoSliceMut, Read};
 
 use super::jobs::{Awaited, Jobs, Slot};
 use crate::wire::frame::{BLOCK_HEADER_BYTES, Frame, FrameBuffer, OversizeFrame};
-use crate::wire::mse::Rc4;
+use crate::wire::mse::rc4::Rc4;
 
 /// How many blocks one read may fill: half a megabyte is more than a loopback socket ever holds ready.
 const BLOCKS_AHEAD: usize = 32;

@@ -12,7 +12,7 @@ use super::intake::{Heard, Intake};
 use super::jobs::Jobs;
 use crate::sys::{self, Doorbell, Ready};
 use crate::wire::message::Message;
-use crate::wire::mse::Rc4;
+use crate::wire::mse::rc4::Rc4;
 
 /// `sendfile` on a blocking socket waits this long at most for room; then the thread sleeps in poll instead.
 const SEND_PATIENCE: Duration = Duration::from_millis(1);
