@@ -57,7 +57,7 @@ impl Announcer {
         let (wishes, wished) = unbounded();
         let (back, returned) = unbounded();
         let desk = Desk {
-            tiers: Tiers::new(tiers, progress.left > 0, Dice::from_kernel()),
+            tiers: Tiers::new(tiers, progress.left > 0, who.port, Dice::from_kernel()),
             http: HttpClient::new(who.bind),
             who,
             progress,
@@ -165,7 +165,7 @@ impl Desk {
         match wish {
             Wish::Progress(progress) => self.progress = progress,
             Wish::Completed => self.tiers.completed(),
-            Wish::Peers => self.tiers.want_peers(),
+            Wish::Peers => self.tiers.want_peers(Instant::now()),
             Wish::Stop { deadline, done } => {
                 self.tiers.leave();
                 self.leaving = Some(Leaving { deadline, _done: done });

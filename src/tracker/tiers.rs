@@ -14,6 +14,9 @@ use crate::dice::Dice;
 /// other side of the world answers within this time, name look-up and TLS included.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long what a tracker gave has to prove enough, before a wish for more sends the walk on to its backups.
+const TRIAL: Duration = Duration::from_secs(5);
+
 /// The most trackers of one torrent: real ones list a few dozen, and each may cost a thread while it is asked.
 pub const MAX_TRACKERS: usize = 200;
 
@@ -46,6 +49,7 @@ pub struct Ask {
 pub struct Tiers {
     /// In the order of the walk: tier by tier, shuffled within each.
     trackers: Vec<Tracker>,
+    our_port: u16,
     dice: Dice,
     mood: Mood,
 }
@@ -89,6 +93,8 @@ enum Turn {
 
 #[derive(Clone, Copy, Debug)]
 struct Service {
+    /// When it answered.
+    since: Instant,
     /// It doesn't want to be asked before this.
     soonest: Instant,
     /// It gave addresses, and no more have been asked for since.
@@ -97,8 +103,9 @@ struct Service {
 
 impl Tiers {
     /// The trackers in these tiers, each URL once; those beyond [`MAX_TRACKERS`] are left out. While `hungry`
-    /// (the torrent isn't complete) an answer without addresses sends the walk on to the next tracker.
-    pub fn new(tiers: Vec<Vec<String>>, hungry: bool, mut dice: Dice) -> Self {
+    /// (the torrent isn't complete) an answer without addresses sends the walk on to the next tracker; one that
+    /// names nobody but a peer on our own port has most likely named us.
+    pub fn new(tiers: Vec<Vec<String>>, hungry: bool, our_port: u16, mut dice: Dice) -> Self {
         let mut seen = HashSet::new();
         let mut trackers = Vec::new();
         for (tier, mut urls) in tiers.into_iter().enumerate() {
@@ -108,7 +115,7 @@ impl Tiers {
         }
         trackers.truncate(MAX_TRACKERS);
         let mood = if hungry { Mood::Hungry } else { Mood::Content };
-        Self { trackers, dice, mood }
+        Self { trackers, our_port, dice, mood }
     }
 
     /// The URL of a tracker that was in an [`Ask`].
@@ -140,12 +147,17 @@ impl Tiers {
         };
         let interval = interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
         let soonest = Duration::from_secs(answer.min_interval_s.unwrap_or(0)).clamp(MIN_INTERVAL, interval);
+        let satisfies = match answer.peers[..] {
+            [] => false,
+            [peer] => peer.port() != self.our_port,
+            _ => true,
+        };
         let tracker = &mut self.trackers[tracker];
         tracker.failures = 0;
         tracker.knows_us = event != AnnounceEvent::Stopped;
         tracker.owes_completed &= event != AnnounceEvent::Completed;
         tracker.turn = Turn::At(now + interval);
-        tracker.service = Some(Service { soonest: now + soonest, satisfies: !answer.peers.is_empty() });
+        tracker.service = Some(Service { since: now, soonest: now + soonest, satisfies });
     }
 
     /// A tracker did not answer the question that carried `event`, or refused.
@@ -175,9 +187,9 @@ impl Tiers {
         }
     }
 
-    /// More addresses are wanted: the trackers that serve us are asked as soon as they allow it, and until
-    /// then the walk goes on.
-    pub fn want_peers(&mut self) {
+    /// More addresses are wanted: the trackers that serve us are asked as soon as they allow it, and the walk
+    /// goes on if what they gave had its time to prove enough.
+    pub fn want_peers(&mut self, now: Instant) {
         if self.mood == Mood::Leaving {
             return;
         }
@@ -185,7 +197,7 @@ impl Tiers {
         for tracker in &mut self.trackers {
             if let (Turn::At(next), Some(service)) = (&mut tracker.turn, &mut tracker.service) {
                 *next = (*next).min(service.soonest);
-                service.satisfies = false;
+                service.satisfies &= now < service.since + TRIAL;
             }
         }
     }
@@ -283,7 +295,7 @@ mod tests {
     fn world(tiers: &[&[&str]]) -> World {
         let tiers = tiers.iter().map(|tier| tier.iter().map(ToString::to_string).collect()).collect();
         let start = Instant::now();
-        let tiers = Tiers::new(tiers, true, Dice::from_seed(3));
+        let tiers = Tiers::new(tiers, true, 6881, Dice::from_seed(3));
         World { tiers, start, now: start, asked: Vec::new(), out: Vec::new() }
     }
 
@@ -390,11 +402,35 @@ mod tests {
         let mut world = world(&[&["empty"], &["full"], &["spare"]]);
         world.run_to(10, |url| (5, Ok(if url == "empty" { 0 } else { 2 })));
         assert_eq!(world.asked(), [at(0, "empty", Started), at(0, "full", Started)]);
-        world.tiers.want_peers();
+    }
+
+    #[test]
+    fn a_wish_for_more_reaches_backups_only_after_a_trial() {
+        let mut world = world(&[&["first"], &["spare"]]);
+        world.run_to(2, |_| (5, Ok(2)));
+        world.tiers.want_peers(world.now);
+        world.run_to(10, |_| (5, Ok(2)));
+        assert_eq!(
+            world.asked(),
+            [at(0, "first", Started)],
+            "what came two seconds ago has to be tried first"
+        );
+        world.tiers.want_peers(world.now);
         world.run_to(299, |_| (5, Ok(2)));
         assert_eq!(world.asked(), [at(10, "spare", Started)]);
         world.run_to(305, |_| (5, Ok(2)));
-        assert_eq!(world.asked(), [at(300, "empty", Regular), at(300, "full", Regular)]);
+        assert_eq!(world.asked(), [at(300, "first", Regular)]);
+    }
+
+    #[test]
+    fn a_tracker_that_knows_nobody_but_us_is_not_enough() {
+        let mut tiers = Tiers::new(vec![vec!["a".into()], vec!["b".into()]], true, 6881, Dice::from_seed(1));
+        let now = Instant::now();
+        let ask = tiers.due(now).unwrap();
+        let peers = vec!["127.0.0.1:6881".parse().unwrap()];
+        tiers.answered(ask.tracker, ask.event, &Answer { peers, ..Answer::default() }, now);
+        let next = tiers.due(now).expect("the next tracker's turn");
+        assert_eq!(tiers.url(next.tracker), "b");
     }
 
     #[test]
@@ -432,7 +468,7 @@ mod tests {
 
     #[test]
     fn intervals_are_kept_within_reason() {
-        let mut tiers = Tiers::new(vec![vec!["one".into()]], false, Dice::from_seed(1));
+        let mut tiers = Tiers::new(vec![vec!["one".into()]], false, 6881, Dice::from_seed(1));
         let now = Instant::now();
         for (interval_s, expected_s) in [(0, 1800), (1, 60), (60, 60), (900, 900), (u64::MAX, 7200)] {
             let ask = tiers.due(now + Duration::from_secs(100_000)).expect("its interval is over");
@@ -445,7 +481,7 @@ mod tests {
     #[test]
     fn duplicates_and_floods_are_left_out() {
         let many = (0..1000).map(|at| vec![format!("http://{at}/"), "http://0/".into()]).collect();
-        let tiers = Tiers::new(many, true, Dice::from_seed(1));
+        let tiers = Tiers::new(many, true, 6881, Dice::from_seed(1));
         assert_eq!(tiers.trackers.len(), MAX_TRACKERS);
         assert_eq!(tiers.trackers.iter().filter(|tracker| tracker.url == "http://0/").count(), 1);
     }
