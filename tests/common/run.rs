@@ -72,6 +72,12 @@ impl Rill {
         self
     }
 
+    /// Runs it in this folder.
+    pub fn in_dir(mut self, dir: &Path) -> Rill {
+        self.command.current_dir(dir);
+        self
+    }
+
     /// `--peer` for each of these seeders.
     pub fn peers(mut self, seeders: &[&Seeder]) -> Rill {
         for seeder in seeders {
