@@ -1,5 +1,7 @@
 //! Which pieces someone has: one bit a piece, the first piece in the highest bit of the first byte (BEP 3).
 
+use std::ops::Range;
+
 use crate::geometry::PieceIndex;
 
 /// A set of pieces of one torrent. Spare bits behind the last piece are always zero.
@@ -94,19 +96,20 @@ impl Bitfield {
         })
     }
 
-    /// The pieces that are in both sets (of the same torrent), in order, from the word that holds piece
-    /// `from` on. Where they have little in common, this costs a step for each 64 pieces.
-    pub fn common<'a>(&'a self, other: &'a Self, from: u32) -> impl Iterator<Item = PieceIndex> + 'a {
-        let words = self.bytes.chunks(8).zip(other.bytes.chunks(8)).enumerate().skip(from as usize / 64);
-        words.map(|(at, (one, other))| (at, word(one) & word(other))).filter(|(_, word)| *word != 0).flat_map(
-            |(at, mut word)| {
-                std::iter::from_fn(move || {
-                    let bit = word.leading_zeros();
-                    word &= !(1_u64 << 63).checked_shr(bit)?;
-                    Some(PieceIndex::trusted(at as u32 * 64 + bit))
-                })
-            },
-        )
+    /// The pieces that are in both sets (of the same torrent), in order, among those in `range` and their
+    /// neighbours in the same word of 64. Where there are none, this costs a step for each word.
+    pub fn common<'a>(&'a self, other: &'a Self, range: Range<u32>) -> impl Iterator<Item = PieceIndex> + 'a {
+        let last = self.bytes.len().min(range.end.div_ceil(64) as usize * 8);
+        let first = (range.start as usize / 64 * 8).min(last);
+        let words = self.bytes[first..last].chunks(8).zip(other.bytes[first..last].chunks(8));
+        let shared = words.map(|(one, other)| word(one) & word(other));
+        shared.enumerate().filter(|(_, word)| *word != 0).flat_map(move |(at, mut word)| {
+            std::iter::from_fn(move || {
+                let bit = word.leading_zeros();
+                word &= !(1_u64 << 63).checked_shr(bit)?;
+                Some(PieceIndex::trusted((first * 8 + at * 64) as u32 + bit))
+            })
+        })
     }
 
     /// Whether `other` (of the same torrent) has a piece that this set lacks.
@@ -187,10 +190,13 @@ mod tests {
             let (mut one, mut other) = (Bitfield::empty(pieces), Bitfield::empty(pieces));
             (0..pieces).filter(|n| n % 3 == 0).for_each(|n| _ = one.insert(piece(n)));
             (0..pieces).filter(|n| n % 2 == 0).for_each(|n| _ = other.insert(piece(n)));
-            for from in [0, pieces / 2, pieces - 1] {
-                let found: Vec<u32> = one.common(&other, from).map(PieceIndex::get).collect();
-                let due: Vec<u32> = (from / 64 * 64..pieces).filter(|n| n % 6 == 0).collect();
-                assert_eq!(found, due, "{pieces} pieces from {from}");
+            for range in
+                [0..pieces, pieces / 2..pieces, pieces - 1..u32::MAX, 0..1, 64..128, 5..5, 2000..3000]
+            {
+                let found: Vec<u32> = one.common(&other, range.clone()).map(PieceIndex::get).collect();
+                let words = range.start / 64 * 64..range.end.div_ceil(64).saturating_mul(64).min(pieces);
+                let due: Vec<u32> = words.filter(|n| n % 6 == 0).collect();
+                assert_eq!(found, due, "{pieces} pieces, {range:?}");
             }
         }
     }

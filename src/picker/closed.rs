@@ -68,11 +68,11 @@ impl Closed {
         self.set.is_empty()
     }
 
-    /// No piece here has a lower number than this.
-    pub fn first(&mut self) -> u32 {
-        let first = self.set.common(&self.set, self.first).next();
+    /// The piece with the lowest number.
+    pub fn first(&mut self) -> Option<PieceIndex> {
+        let first = self.set.common(&self.set, self.first..self.set.pieces()).next();
         self.first = first.map_or(self.set.pieces(), PieceIndex::get);
-        self.first
+        first
     }
 
     pub fn additions(&self) -> u64 {

@@ -266,7 +266,11 @@ impl Picker {
 
     /// Whether a peer with these pieces has something that we want and lack.
     pub fn is_interesting(&self, has: &Bitfield) -> bool {
-        if has.is_full() { !self.missing.is_empty() } else { has.common(&self.missing, 0).next().is_some() }
+        if has.is_full() {
+            !self.missing.is_empty()
+        } else {
+            has.common(&self.missing, 0..has.pieces()).next().is_some()
+        }
     }
 
     /// Whether we want this piece and lack it.

@@ -15,6 +15,9 @@ const KEEP: usize = 64;
 /// among the rarest that the peer has, without being sorted out of a hundred thousand.
 const SAMPLE: usize = 16 * KEEP;
 
+/// How many pieces behind the first closed one are looked at without keeping a list, in sequential order.
+const NEAR: u32 = 1024;
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shortlist {
     /// The best last.
@@ -23,6 +26,8 @@ pub(super) struct Shortlist {
     made_for: Option<(u32, u64)>,
     /// There was more than it keeps.
     more: bool,
+    /// How many pieces and words of 64 were ever looked at for it, at most.
+    pub looks: u64,
 }
 
 impl Shortlist {
@@ -33,16 +38,12 @@ impl Shortlist {
             if self.is_for(has, closed) && !self.more {
                 return None;
             }
-            let behind = has.common(closed.set(), from);
-            let before = has.common(closed.set(), 0).take_while(|piece| piece.get() / 64 < from / 64);
-            self.pieces.clear();
-            self.pieces.extend(behind.chain(before).take(SAMPLE));
-            self.more = self.pieces.len() == SAMPLE;
-            self.made_for = Some((has.count(), closed.additions()));
+            let behind = has.common(closed.set(), from..has.pieces());
+            let before = has.common(closed.set(), 0..from / 64 * 64);
+            self.look(behind.chain(before).take(SAMPLE), has, closed);
             if self.pieces.len() > KEEP {
                 self.pieces.select_nth_unstable_by_key(KEEP, |piece| closed.availability(*piece));
                 self.pieces.truncate(KEEP);
-                self.more = true;
             }
             self.pieces.sort_unstable_by_key(|piece| u32::MAX - closed.availability(*piece));
             self.pop(has, closed)
@@ -51,22 +52,30 @@ impl Shortlist {
 
     /// The first piece that is closed and that the peer has.
     pub fn first(&mut self, has: &Bitfield, closed: &mut Closed) -> Option<PieceIndex> {
-        if !self.is_for(has, closed) {
-            self.pieces.clear();
-            self.more = true;
-        }
-        self.pop(has, closed).or_else(|| {
-            if !self.more {
-                return None;
+        let lowest = closed.first()?.get();
+        let near = has.common(closed.set(), lowest..lowest + NEAR).next();
+        near.or_else(|| {
+            if !self.is_for(has, closed) {
+                self.pieces.clear();
+                self.more = true;
             }
-            let lowest = closed.first();
-            self.pieces.clear();
-            self.pieces.extend(has.common(closed.set(), lowest).take(KEEP));
-            self.more = self.pieces.len() == KEEP;
-            self.made_for = Some((has.count(), closed.additions()));
-            self.pieces.reverse();
-            self.pop(has, closed)
+            self.pop(has, closed).or_else(|| {
+                if !self.more {
+                    return None;
+                }
+                self.look(has.common(closed.set(), lowest..has.pieces()).take(KEEP), has, closed);
+                self.pieces.reverse();
+                self.pop(has, closed)
+            })
         })
+    }
+
+    fn look(&mut self, found: impl Iterator<Item = PieceIndex>, has: &Bitfield, closed: &Closed) {
+        self.pieces.clear();
+        self.pieces.extend(found);
+        self.more = self.pieces.len() >= KEEP;
+        self.made_for = Some((has.count(), closed.additions()));
+        self.looks += u64::from(has.pieces() / 64) + self.pieces.len() as u64;
     }
 
     fn pop(&mut self, has: &Bitfield, closed: &Closed) -> Option<PieceIndex> {

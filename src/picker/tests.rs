@@ -353,4 +353,5 @@ fn wishes_may_change() {
     audit(&mut picker);
 }
 
+mod cost;
 mod simulation;

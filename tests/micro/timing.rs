@@ -41,7 +41,7 @@ impl Bench {
         let spread = (micros[SAMPLES * 3 / 4] - micros[SAMPLES / 4]) / median * 100.0;
         let rate = |micros: f64| units as f64 / micros;
         println!(
-            "| {name} | {fastest:.1} | {median:.1} | {spread:.0} % | {:.0} | {:.0} |",
+            "| {name} | {fastest:.1} | {median:.1} | {spread:.0} % | {:.1} | {:.1} |",
             rate(median),
             rate(fastest)
         );

@@ -1,0 +1,121 @@
+//! The picker: whole downloads from a hundred peers, so that choices are measured at every stage, with few pieces
+//! and with many. What counts is how little the rate changes from one size to the next.
+
+use std::hint::black_box;
+
+use rill::bitfield::Bitfield;
+use rill::dice::Dice;
+use rill::geometry::{BLOCK_BYTES, Geometry};
+use rill::picker::{Ask, Order, PeerKey, Picker};
+
+use crate::timing::Bench;
+
+const PEERS: usize = 100;
+
+/// A piece is one block: nothing but the choice is measured.
+const PIECE_BYTES: u64 = BLOCK_BYTES as u64;
+
+/// Fills the table; a unit is a question to the picker, answered with a piece (that is then brought and verified)
+/// or with nothing, or a piece that was counted.
+pub fn table(bench: &mut Bench) {
+    for pieces in [100, 1000, 10_000, 100_000] {
+        let mut dice = Dice::from_seed(1);
+        let seeds = vec![Bitfield::full(pieces); PEERS];
+        case(bench, "seeds", pieces, &seeds, Order::RarestFirst);
+        case(bench, "seeds, sequential", pieces, &seeds, Order::Sequential);
+        let halves: Vec<_> = (0..PEERS).map(|_| some(pieces, 50, &mut dice)).collect();
+        case(bench, "a random half each", pieces, &halves, Order::RarestFirst);
+        case(bench, "a random half each, sequential", pieces, &halves, Order::Sequential);
+        let few: Vec<_> = (0..PEERS).map(|_| some(pieces, 4, &mut dice)).collect();
+        case(bench, "a random twenty-fifth each", pieces, &few, Order::RarestFirst);
+        // What a walk from the rarest on would find last.
+        let mut common = Bitfield::empty(pieces);
+        let geometry = geometry(pieces);
+        geometry.iter().take(pieces as usize / 2).for_each(|piece| _ = common.insert(piece));
+        let mut peers = vec![common; PEERS - 1];
+        peers.push(Bitfield::full(pieces));
+        case(bench, "the same half, and one seed", pieces, &peers, Order::RarestFirst);
+    }
+    joins(bench);
+}
+
+fn joins(bench: &mut Bench) {
+    let pieces = 100_000;
+    let half = some(pieces, 50, &mut Dice::from_seed(2));
+    let full = Bitfield::full(pieces);
+    let mut picker = plan(pieces, std::slice::from_ref(&half), Order::RarestFirst);
+    let ask = |picker: &mut Picker| {
+        let job = picker.pick(ask(0, &full, 1)).expect("a seed has something");
+        picker.give_back(PeerKey(0), job.range);
+    };
+    bench.case("a peer with 50,000 pieces comes, chooses, and goes", 100_000, || {
+        picker.peer_joined(&half);
+        ask(&mut picker);
+        picker.peer_left(&half);
+    });
+    bench.case("a seed comes, chooses, and goes", 2, || {
+        picker.peer_joined(&full);
+        ask(&mut picker);
+        picker.peer_left(&full);
+    });
+    let all: Vec<_> = geometry(pieces).iter().collect();
+    bench.case("100,000 Have messages", 100_000, || all.iter().for_each(|piece| picker.peer_got(*piece)));
+}
+
+fn case(bench: &mut Bench, name: &str, pieces: u32, peers: &[Bitfield], order: Order) {
+    let plan = plan(pieces, peers, order);
+    let (asked, came) = download(plan.clone(), peers);
+    assert!(came * 100 >= pieces * 95, "{came} of {pieces} pieces came");
+    bench.case(&format!("{pieces} pieces, {name}"), asked, || {
+        black_box(download(plan.clone(), peers));
+    });
+}
+
+/// Fetches what the peers have, in turn; how often one was asked, and how many pieces came.
+fn download(mut picker: Picker, peers: &[Bitfield]) -> (u64, u32) {
+    let (mut asked, mut idle) = (0, 0);
+    for (peer, has) in peers.iter().enumerate().cycle() {
+        asked += 1;
+        match picker.pick(ask(peer, has, 1_000_000)) {
+            Some(job) => {
+                idle = 0;
+                let received = picker.received(PeerKey(peer as u32), job.range);
+                assert!(received.piece_full);
+                picker.verified(job.range.piece);
+            }
+            None => idle += 1,
+        }
+        if idle == peers.len() {
+            break;
+        }
+    }
+    (asked, picker.have().count())
+}
+
+fn ask(peer: usize, has: &Bitfield, rate_bytes_per_s: u64) -> Ask<'_> {
+    Ask {
+        peer: PeerKey(peer as u32),
+        has,
+        only: None,
+        max_bytes: BLOCK_BYTES,
+        room_bytes: u64::MAX,
+        rate_bytes_per_s,
+    }
+}
+
+fn plan(pieces: u32, peers: &[Bitfield], order: Order) -> Picker {
+    let (all, none) = (Bitfield::full(pieces), Bitfield::empty(pieces));
+    let mut picker = Picker::new(geometry(pieces), &all, &none, order, Dice::from_seed(3));
+    peers.iter().for_each(|has| picker.peer_joined(has));
+    picker
+}
+
+fn geometry(pieces: u32) -> Geometry {
+    Geometry::new(u64::from(pieces) * PIECE_BYTES, PIECE_BYTES).expect("sizes that make sense")
+}
+
+fn some(pieces: u32, percent: usize, dice: &mut Dice) -> Bitfield {
+    let mut bits = Bitfield::empty(pieces);
+    geometry(pieces).iter().filter(|_| dice.below(100) < percent).for_each(|piece| _ = bits.insert(piece));
+    bits
+}
