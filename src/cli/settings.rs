@@ -11,6 +11,7 @@ use super::screen::Output;
 use super::select::Select;
 use super::units;
 use crate::storage::Place;
+use crate::wire::mse::Encryption;
 
 /// Connections a torrent holds at most, if nothing else is said.
 pub const MAX_PEERS: usize = 50;
@@ -40,19 +41,6 @@ pub enum Port {
     FirstFree,
     /// This one; 0 for any.
     Exactly(u16),
-}
-
-/// Which connections are encrypted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Encryption {
-    /// We try plain first, then encrypted, and accept both.
-    PlainFirst,
-    /// We try encrypted first, then plain, and accept both.
-    Prefer,
-    /// Encrypted only, both ways.
-    Require,
-    /// Plain only, both ways.
-    Off,
 }
 
 /// How we stand in the net.

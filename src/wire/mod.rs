@@ -9,4 +9,4 @@ pub mod extension; //    the extension protocol's own handshake (BEP 10)
 pub mod ut_metadata; //  the info value in 16 KiB pieces (BEP 9)
 pub mod assembly; //     the info value put together from several peers (BEP 9)
 pub mod ut_pex; //       addresses from peers (BEP 11)
-pub mod mse; //          the encrypted handshake that may come before the plain one
+pub mod mse; //          an encrypted handshake in front of the plain one

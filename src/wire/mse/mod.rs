@@ -46,7 +46,7 @@ const VC_BYTES: usize = 8;
 pub enum Encryption {
     /// Dial plainly, and again with encryption where that fails; accept both.
     #[default]
-    Accept,
+    PlainFirst,
     /// Dial with encryption, and again plainly where that fails; accept both.
     Prefer,
     /// Encrypted connections and no others.
@@ -68,7 +68,7 @@ impl Encryption {
     /// The ways to dial a peer, one after the other, each with a connection of its own.
     pub const fn dials(self) -> &'static [Dial] {
         match self {
-            Self::Accept => &[Dial::Plain, Dial::Encrypted],
+            Self::PlainFirst => &[Dial::Plain, Dial::Encrypted],
             Self::Prefer => &[Dial::Encrypted, Dial::Plain],
             Self::Require => &[Dial::Encrypted],
             Self::Off => &[Dial::Plain],
@@ -88,7 +88,7 @@ impl Encryption {
     /// What we offer for the stream after the handshake.
     const fn provides(self) -> u32 {
         match self {
-            Self::Accept | Self::Off => PLAINTEXT | RC4,
+            Self::PlainFirst | Self::Off => PLAINTEXT | RC4,
             // Offered both, most clients would take the plain one.
             Self::Prefer | Self::Require => RC4,
         }
@@ -97,7 +97,7 @@ impl Encryption {
     /// What we select of what the other side offers; `None` when nothing suits.
     const fn selects(self, provided: u32) -> Option<u32> {
         let order = match self {
-            Self::Accept | Self::Off => [PLAINTEXT, RC4],
+            Self::PlainFirst | Self::Off => [PLAINTEXT, RC4],
             Self::Prefer => [RC4, PLAINTEXT],
             Self::Require => [RC4, RC4],
         };

@@ -74,15 +74,15 @@ fn check(a: Encryption, b: Encryption, number: u64, encrypted: bool, cut: impl F
 
 #[test]
 fn each_wish_meets_each() {
-    use Encryption::{Accept, Prefer, Require};
+    use Encryption::{PlainFirst, Prefer, Require};
     for (a, b, encrypted) in [
-        (Accept, Accept, false),
-        (Accept, Prefer, true),
-        (Accept, Require, true),
-        (Prefer, Accept, true),
+        (PlainFirst, PlainFirst, false),
+        (PlainFirst, Prefer, true),
+        (PlainFirst, Require, true),
+        (Prefer, PlainFirst, true),
         (Prefer, Prefer, true),
         (Prefer, Require, true),
-        (Require, Accept, true),
+        (Require, PlainFirst, true),
         (Require, Prefer, true),
         (Require, Require, true),
     ] {
@@ -96,15 +96,17 @@ fn each_wish_meets_each() {
 fn cut_anywhere_it_ends_the_same() {
     // 96 bytes and the longest pad: no turn is longer than that.
     for at in 0..96 + MAX_PAD_BYTES {
-        check(Encryption::Accept, Encryption::Require, at as u64, true, |length| at.min(length));
-        check(Encryption::Accept, Encryption::Accept, at as u64, false, |length| length - at.min(length));
+        check(Encryption::PlainFirst, Encryption::Require, at as u64, true, |length| at.min(length));
+        check(Encryption::PlainFirst, Encryption::PlainFirst, at as u64, false, |length| {
+            length - at.min(length)
+        });
     }
 }
 
 #[test]
 fn byte_after_byte_it_ends_the_same() {
     let (mut initiator, mut to_b) = begin(Encryption::Require, 1);
-    let mut responder = Responder::new(Encryption::Accept, seed(2));
+    let mut responder = Responder::new(Encryption::PlainFirst, seed(2));
     let (mut at_a, mut at_b, mut to_a) = (None, None, Vec::new());
     while at_a.is_none() {
         for byte in std::mem::take(&mut to_b) {
@@ -180,16 +182,16 @@ fn rude_initiators_are_told_apart() {
         responder.receive(&turn(&keys), find, &mut Vec::new()).map(drop).unwrap_err()
     };
     let stranger = |keys: &Keys| second_turn(keys, InfoHash::new([9; 20]), 3, 0, 0);
-    assert_eq!(said(Encryption::Accept, stranger), MseError::UnknownTorrent);
+    assert_eq!(said(Encryption::PlainFirst, stranger), MseError::UnknownTorrent);
     let plain_only = |keys: &Keys| second_turn(keys, TORRENT, 1, 0, 0);
     assert_eq!(said(Encryption::Require, plain_only), MseError::NothingSuits(1));
     let nothing = |keys: &Keys| second_turn(keys, TORRENT, 0xfc, 0, 0);
-    assert_eq!(said(Encryption::Accept, nothing), MseError::NothingSuits(0xfc));
+    assert_eq!(said(Encryption::PlainFirst, nothing), MseError::NothingSuits(0xfc));
     let long_pad = |keys: &Keys| second_turn(keys, TORRENT, 3, 513, 0);
-    assert_eq!(said(Encryption::Accept, long_pad), MseError::LongPad(513));
+    assert_eq!(said(Encryption::PlainFirst, long_pad), MseError::LongPad(513));
     let long_initial = |keys: &Keys| second_turn(keys, TORRENT, 3, 0, u16::MAX);
-    assert_eq!(said(Encryption::Accept, long_initial), MseError::LongInitial(65_535));
-    assert_eq!(said(Encryption::Accept, |_| vec![0; 532]), MseError::NoSync);
+    assert_eq!(said(Encryption::PlainFirst, long_initial), MseError::LongInitial(65_535));
+    assert_eq!(said(Encryption::PlainFirst, |_| vec![0; 532]), MseError::NoSync);
     let other_key = |keys: &Keys| {
         let mut turn = second_turn(keys, TORRENT, 3, 0, 0);
         turn[40] ^= 1;
@@ -197,7 +199,7 @@ fn rude_initiators_are_told_apart() {
     };
     let mut zeros = [0; VC_BYTES];
     zeros[0] = 1;
-    let error = said(Encryption::Accept, other_key);
+    let error = said(Encryption::PlainFirst, other_key);
     assert_eq!(error, MseError::OtherKey(zeros));
     assert_eq!(
         error.to_string(),
@@ -222,11 +224,11 @@ fn rude_responders_are_told_apart() {
         fields
     }
     assert_eq!(said(Encryption::Require, |keys| turn(keys, 1, 0)), MseError::NotOffered(1));
-    assert_eq!(said(Encryption::Accept, |keys| turn(keys, 3, 0)), MseError::NotOffered(3));
-    assert_eq!(said(Encryption::Accept, |keys| turn(keys, 0, 0)), MseError::NotOffered(0));
-    assert_eq!(said(Encryption::Accept, |keys| turn(keys, 2, 600)), MseError::LongPad(600));
-    assert_eq!(said(Encryption::Accept, |_| vec![7; 520]), MseError::NoSync);
-    let (mut initiator, _) = begin(Encryption::Accept, 5);
+    assert_eq!(said(Encryption::PlainFirst, |keys| turn(keys, 3, 0)), MseError::NotOffered(3));
+    assert_eq!(said(Encryption::PlainFirst, |keys| turn(keys, 0, 0)), MseError::NotOffered(0));
+    assert_eq!(said(Encryption::PlainFirst, |keys| turn(keys, 2, 600)), MseError::LongPad(600));
+    assert_eq!(said(Encryption::PlainFirst, |_| vec![7; 520]), MseError::NoSync);
+    let (mut initiator, _) = begin(Encryption::PlainFirst, 5);
     let error = initiator.receive(&PROTOCOL, &mut Vec::new()).map(drop).unwrap_err();
     assert_eq!(error, MseError::AnsweredPlainly);
 }
@@ -247,8 +249,8 @@ fn noise_never_panics_and_never_agrees() {
     let mut dice = Dice::from_seed(13);
     for number in 0..200 {
         let noise: Vec<u8> = (0..dice.below(2000)).map(|_| dice.roll() as u8).collect();
-        let (mut initiator, _) = begin(Encryption::Accept, number);
-        let mut responder = Responder::new(Encryption::Accept, seed(number));
+        let (mut initiator, _) = begin(Encryption::PlainFirst, number);
+        let mut responder = Responder::new(Encryption::PlainFirst, seed(number));
         let mut out = Vec::new();
         for part in noise.chunks(1 + dice.below(300)) {
             assert!(!matches!(initiator.receive(part, &mut out), Ok(Some(_))));
