@@ -22,7 +22,7 @@ use crate::tracker::announce::{
     AnnounceEvent, Answer, Identity, Problem, Progress, Query, Scraped, TrackerError,
 };
 use crate::tracker::client::Client;
-use crate::tracker::http::{self, HttpClient};
+use crate::tracker::http::{self, HttpClient, Reply};
 
 /// The ports that every client tries, in this order.
 const USUAL_PORTS: RangeInclusive<u16> = 6881..=6889;
@@ -56,7 +56,6 @@ struct Round {
     trackers: Vec<String>,
     /// Peers named by hand or by the link.
     peers: Vec<SocketAddr>,
-    http: HttpClient,
     output: Output,
 }
 
@@ -112,14 +111,14 @@ impl Round {
         let who =
             Identity { info_hash, peer_id: PeerId::generate(), port, key: u32::from_ne_bytes(key), bind };
         let progress = Progress { left, ..Progress::default() };
-        Ok(Self { who, progress, pieces, trackers, peers, http: HttpClient::new(bind), output })
+        Ok(Self { who, progress, pieces, trackers, peers, output })
     }
 
     /// Announces everywhere, prints the peers, and takes leave again: we have nothing to give.
     fn announce(mut self, with_pieces: bool) -> Result<Code, Failure> {
-        let (who, progress, http) = (self.who.clone(), self.progress, self.http.clone());
+        let (who, progress) = (self.who.clone(), self.progress);
         let answers = self.ask(
-            move |url| announce(url, &Query::new(&who, progress, AnnounceEvent::Regular), &http),
+            move |url| announce(url, &Query::new(&who, progress, AnnounceEvent::Regular)),
             |told: &Told<Answer>| told.outcome.as_ref().is_ok_and(|answer| !answer.peers.is_empty()),
             |round, told| round.print_answer(told),
         )?;
@@ -142,9 +141,9 @@ impl Round {
 
     /// Prints what the trackers know of the swarm.
     fn scrape(self) -> Result<Code, Failure> {
-        let (info_hash, http, bind) = (self.who.info_hash, self.http.clone(), self.who.bind);
+        let (info_hash, bind) = (self.who.info_hash, self.who.bind);
         self.ask(
-            move |url| scrape(url, info_hash, &http, bind),
+            move |url| scrape(url, info_hash, bind),
             |told: &Told<Scraped>| told.outcome.is_ok(),
             |round, told| round.print_scraped(told),
         )?;
@@ -309,10 +308,10 @@ impl Round {
 
     /// Tells those that know us now that we are gone.
     fn take_leave(&self, trackers: Vec<String>) {
-        let (who, progress, http) = (self.who.clone(), self.progress, self.http.clone());
+        let (who, progress) = (self.who.clone(), self.progress);
         let farewells = all_at_once("farewell", trackers, move |url: &String| {
             let query = Query::new(&who, progress, AnnounceEvent::Stopped);
-            Client::new(url, &http, who.bind).map(|mut client| client.announce(&query, FAREWELL_WAIT))
+            Client::new(url, who.bind).map(|mut client| client.announce(&query, FAREWELL_WAIT))
         });
         let until = Instant::now() + FAREWELL_WAIT;
         // Whether it was heard is the tracker's business: it forgets us anyway, only later.
@@ -330,22 +329,21 @@ impl Round {
 }
 
 /// Announces to one tracker.
-fn announce(url: &str, query: &Query<'_>, http: &HttpClient) -> Told<Answer> {
-    Told::of(url, http, query.who.bind, |client, wait, told| {
-        if !client.is_http() {
-            return client.announce(query, wait);
-        }
-        told.over_http(http, Ok(http::announce_url(url, query)), wait, http::Reply::answer)
+fn announce(url: &str, query: &Query<'_>) -> Told<Answer> {
+    Told::of(url, query.who.bind, |client, wait, told| match client.http() {
+        Some(http) => told.over_http(http, Ok(http::announce_url(url, query)), wait, Reply::answer),
+        None => client.announce(query, wait),
     })
 }
 
 /// Asks one tracker about the swarm.
-fn scrape(url: &str, info_hash: InfoHash, http: &HttpClient, bind: Option<IpAddr>) -> Told<Scraped> {
-    Told::of(url, http, bind, |client, wait, told| {
-        if !client.is_http() {
-            return client.scrape(info_hash, wait);
+fn scrape(url: &str, info_hash: InfoHash, bind: Option<IpAddr>) -> Told<Scraped> {
+    Told::of(url, bind, |client, wait, told| match client.http() {
+        Some(http) => {
+            let asked = http::scrape_url(url, info_hash);
+            told.over_http(http, asked, wait, |reply| reply.scraped(info_hash))
         }
-        told.over_http(http, http::scrape_url(url, info_hash), wait, |reply| reply.scraped(info_hash))
+        None => client.scrape(info_hash, wait),
     })
 }
 
@@ -353,12 +351,11 @@ impl<T: Default> Told<T> {
     /// What comes of asking the tracker at this URL.
     fn of(
         url: &str,
-        http: &HttpClient,
         bind: Option<IpAddr>,
         ask: impl FnOnce(&mut Client, Duration, &mut Self) -> Result<T, TrackerError>,
     ) -> Self {
         let mut told = Self { url: url.into(), asked: url.into(), status: None, outcome: Ok(T::default()) };
-        told.outcome = Client::new(url, http, bind).and_then(|mut client| {
+        told.outcome = Client::new(url, bind).and_then(|mut client| {
             let wait = client.usual_wait();
             ask(&mut client, wait, &mut told)
         });
@@ -371,7 +368,7 @@ impl<T: Default> Told<T> {
         http: &HttpClient,
         asked: Result<String, Problem>,
         wait: Duration,
-        read: impl FnOnce(&http::Reply) -> Result<T, Problem>,
+        read: impl FnOnce(&Reply) -> Result<T, Problem>,
     ) -> Result<T, TrackerError> {
         let answer = asked.and_then(|asked| {
             self.asked = asked;

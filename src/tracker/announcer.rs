@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
 
 use super::announce::{AnnounceEvent, Answer, Identity, Problem, Progress, Query, TrackerError};
 use super::client::Client;
-use super::http::HttpClient;
-use super::tiers::{Ask, Tiers};
+use super::tiers::{Ask, Tiers, Ways};
 use crate::dice::Dice;
 use crate::thread::spawn;
 
@@ -57,8 +57,7 @@ impl Announcer {
         let (wishes, wished) = unbounded();
         let (back, returned) = unbounded();
         let desk = Desk {
-            tiers: Tiers::new(tiers, progress.left > 0, who.port, Dice::from_kernel()),
-            http: HttpClient::new(who.bind),
+            tiers: Tiers::new(tiers, ways(who.bind), progress.left > 0, who.port, Dice::from_kernel()),
             who,
             progress,
             clients: HashMap::new(),
@@ -103,7 +102,6 @@ impl Announcer {
 /// Where the books are kept.
 struct Desk {
     tiers: Tiers,
-    http: HttpClient,
     who: Identity,
     progress: Progress,
     /// The clients that aren't out asking, by tracker, with the id each tracker gave us.
@@ -178,7 +176,7 @@ impl Desk {
         let url = self.tiers.url(ask.tracker).to_owned();
         let known = match self.clients.remove(&ask.tracker) {
             Some(known) => known,
-            None => match Client::new(&url, &self.http, self.who.bind) {
+            None => match Client::new(&url, self.tiers.bind(ask.tracker)) {
                 Ok(client) => Known { client, tracker_id: None },
                 Err(error) => return self.take_back(Return { ask, known: None, outcome: Err(error) }),
             },
@@ -222,8 +220,22 @@ impl Desk {
             }
             self.clients.insert(ask.tracker, known);
         }
+        if outcome.is_err() && self.tiers.has_other_way(ask.tracker) {
+            return;
+        }
         (self.tell)(TrackerLetter { url: self.tiers.url(ask.tracker).to_owned(), event: ask.event, outcome });
     }
+}
+
+/// From where to ask when nobody chose: over both families where the machine has a way out over both.
+fn ways(bind: Option<IpAddr>) -> Ways {
+    let leads_out = |from: IpAddr, to: IpAddr| {
+        // Nothing is sent: the kernel only looks for a route.
+        UdpSocket::bind((from, 0)).and_then(|socket| socket.connect((to, 1))).is_ok()
+    };
+    let v4 = || leads_out(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let v6 = || leads_out(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1).into());
+    if bind.is_none() && v6() && v4() { Ways::BothFamilies } else { Ways::One(bind) }
 }
 
 #[cfg(test)]

@@ -32,10 +32,10 @@ impl Client {
     ///
     /// # Errors
     /// When the URL is none of `http`, `https` and `udp`.
-    pub fn new(url: &str, http: &HttpClient, bind: Option<IpAddr>) -> Result<Self, TrackerError> {
+    pub fn new(url: &str, bind: Option<IpAddr>) -> Result<Self, TrackerError> {
         let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         let carrier = match scheme.as_deref() {
-            Some("http" | "https") => Carrier::Http(http.clone()),
+            Some("http" | "https") => Carrier::Http(HttpClient::new(bind)),
             Some("udp") => Carrier::Udp(UdpClient::new(url, bind)?),
             Some(scheme) => {
                 let why = format!("nobody here speaks `{scheme}`, only http, https and udp");
@@ -46,9 +46,12 @@ impl Client {
         Ok(Self { url: url.to_owned(), carrier })
     }
 
-    /// Whether it speaks HTTP, whose questions have URLs and whose answers have a status.
-    pub fn is_http(&self) -> bool {
-        matches!(self.carrier, Carrier::Http(_))
+    /// What asks, if the tracker speaks HTTP, whose questions have URLs and whose answers have a status.
+    pub fn http(&self) -> Option<&HttpClient> {
+        match &self.carrier {
+            Carrier::Http(http) => Some(http),
+            Carrier::Udp(_) => None,
+        }
     }
 
     /// How long an announce may take when nothing is urgent.

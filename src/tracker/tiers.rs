@@ -5,10 +5,14 @@
 //! what failed is tried again on a schedule of its own, and the rest stays in reserve.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use super::announce::{AnnounceEvent, Answer, Retry};
 use crate::dice::Dice;
+
+const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// How long the last tracker asked may keep silent before the next one is asked as well. A tracker on the
 /// other side of the world answers within this time, name look-up and TLS included.
@@ -34,6 +38,16 @@ const FIRST_RETRY: Duration = Duration::from_secs(10);
 
 /// The longest wait after failures.
 const MAX_RETRY: Duration = Duration::from_secs(30 * 60);
+
+/// From where trackers are asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ways {
+    /// From this local address, or from whichever the system chooses.
+    One(Option<IpAddr>),
+    /// Over IPv4 and IPv6 both, as if they were two trackers: over either, most tell only of peers of its
+    /// family, and learn only that address of ours (BEP 7, BEP 15).
+    BothFamilies,
+}
 
 /// What to do now: ask this tracker this.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +81,8 @@ enum Mood {
 #[derive(Debug)]
 struct Tracker {
     url: String,
+    /// The local address to ask it from; an unspecified one chooses just the family.
+    bind: Option<IpAddr>,
     tier: usize,
     turn: Turn,
     /// What it said last, unless it has failed since.
@@ -105,13 +121,20 @@ impl Tiers {
     /// The trackers in these tiers, each URL once; those beyond [`MAX_TRACKERS`] are left out. While `hungry`
     /// (the torrent isn't complete) an answer without addresses sends the walk on to the next tracker; one that
     /// names nobody but a peer on our own port has most likely named us.
-    pub fn new(tiers: Vec<Vec<String>>, hungry: bool, our_port: u16, mut dice: Dice) -> Self {
+    pub fn new(tiers: Vec<Vec<String>>, ways: Ways, hungry: bool, our_port: u16, mut dice: Dice) -> Self {
         let mut seen = HashSet::new();
         let mut trackers = Vec::new();
         for (tier, mut urls) in tiers.into_iter().enumerate() {
             urls.retain(|url| seen.insert(url.clone()));
             dice.shuffle(&mut urls);
-            trackers.extend(urls.into_iter().map(|url| Tracker::new(url, tier)));
+            for url in urls {
+                let binds = match ways {
+                    Ways::One(bind) => &[bind][..],
+                    Ways::BothFamilies if names_host(&url) => &[Some(ANY_V4), Some(ANY_V6)],
+                    Ways::BothFamilies => &[None],
+                };
+                trackers.extend(binds.iter().map(|bind| Tracker::new(url.clone(), *bind, tier)));
+            }
         }
         trackers.truncate(MAX_TRACKERS);
         let mood = if hungry { Mood::Hungry } else { Mood::Content };
@@ -121,6 +144,18 @@ impl Tiers {
     /// The URL of a tracker that was in an [`Ask`].
     pub fn url(&self, tracker: usize) -> &str {
         &self.trackers[tracker].url
+    }
+
+    /// The local address to ask this tracker from.
+    pub fn bind(&self, tracker: usize) -> Option<IpAddr> {
+        self.trackers[tracker].bind
+    }
+
+    /// Whether the same tracker serves us, or may yet, over the other family: then a failure over this one is
+    /// nobody's business.
+    pub fn has_other_way(&self, tracker: usize) -> bool {
+        let is_alive = |other: &Tracker| other.service.is_some() || matches!(other.turn, Turn::Asking(_));
+        self.twins(tracker).any(is_alive)
     }
 
     /// The next question that is due; call it until it gives `None`. Each question must come back through
@@ -230,6 +265,9 @@ impl Tiers {
     /// When the walk reaches this tracker, which it has not asked yet: at once when it is the next one and all
     /// before it have failed or had nothing; later when the last one asked deserves patience.
     fn step_to(&self, tracker: usize) -> Option<Option<Instant>> {
+        if self.twins(tracker).any(|twin| twin.turn != Turn::Reserve) {
+            return Some(None);
+        }
         let earlier = self.trackers[..tracker].iter().any(|other| other.turn == Turn::Reserve);
         if earlier || self.is_satisfied() {
             return None;
@@ -239,6 +277,13 @@ impl Tiers {
             _ => None,
         });
         Some(asked.max())
+    }
+
+    /// The same tracker over another family.
+    fn twins(&self, tracker: usize) -> impl Iterator<Item = &Tracker> {
+        let url = &self.trackers[tracker].url;
+        let twin = move |(at, other): &(usize, &Tracker)| *at != tracker && other.url == *url;
+        self.trackers.iter().enumerate().filter(twin).map(|(_, other)| other)
     }
 
     fn is_satisfied(&self) -> bool {
@@ -259,9 +304,9 @@ impl Tiers {
 }
 
 impl Tracker {
-    fn new(url: String, tier: usize) -> Self {
+    fn new(url: String, bind: Option<IpAddr>, tier: usize) -> Self {
         let turn = Turn::Reserve;
-        Self { url, tier, turn, service: None, knows_us: false, owes_completed: false, failures: 0 }
+        Self { url, bind, tier, turn, service: None, knows_us: false, owes_completed: false, failures: 0 }
     }
 
     fn event(&self, mood: Mood) -> AnnounceEvent {
@@ -274,215 +319,15 @@ impl Tracker {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use AnnounceEvent::{Completed, Regular, Started, Stopped};
-
-    /// A world in which every tracker answers at once or after a while, or never.
-    struct World {
-        tiers: Tiers,
-        start: Instant,
-        now: Instant,
-        /// What was asked so far: at which second, whom, what.
-        asked: Vec<(u64, String, AnnounceEvent)>,
-        out: Vec<(Instant, Ask)>,
-    }
-
-    /// How a tracker behaves: gives this many peers after so many milliseconds, or fails after them.
-    type Habit = fn(&str) -> (u64, Result<usize, Retry>);
-
-    fn world(tiers: &[&[&str]]) -> World {
-        let tiers = tiers.iter().map(|tier| tier.iter().map(ToString::to_string).collect()).collect();
-        let start = Instant::now();
-        let tiers = Tiers::new(tiers, true, 6881, Dice::from_seed(3));
-        World { tiers, start, now: start, asked: Vec::new(), out: Vec::new() }
-    }
-
-    impl World {
-        /// Lets time pass up to this second.
-        fn run_to(&mut self, second: u64, habit: Habit) {
-            let end = self.start + Duration::from_secs(second);
-            loop {
-                while let Some(ask) = self.tiers.due(self.now) {
-                    let url = self.tiers.url(ask.tracker).to_owned();
-                    self.out.push((self.now + Duration::from_millis(habit(&url).0), ask));
-                    self.asked.push(((self.now - self.start).as_secs(), url, ask.event));
-                }
-                let back = self.out.iter().map(|(at, _)| *at).min();
-                let Some(next) = self.tiers.wake_at().into_iter().chain(back).min().filter(|at| *at <= end)
-                else {
-                    self.now = end;
-                    return;
-                };
-                assert!(next >= self.now, "time only passes forward");
-                self.now = next;
-                if let Some(at) = self.out.iter().position(|(at, _)| *at <= next) {
-                    let (_, ask) = self.out.remove(at);
-                    match habit(self.tiers.url(ask.tracker)).1 {
-                        Ok(count) => {
-                            let peers = (0..count).map(|at| ([10, 0, 0, at as u8], 1).into()).collect();
-                            let answer = Answer {
-                                peers,
-                                interval_s: 600,
-                                min_interval_s: Some(300),
-                                ..Answer::default()
-                            };
-                            self.tiers.answered(ask.tracker, ask.event, &answer, next);
-                        }
-                        Err(retry) => self.tiers.failed(ask.tracker, retry, next),
-                    }
-                }
-            }
-        }
-
-        /// What was asked since the last look.
-        fn asked(&mut self) -> Vec<(u64, String, AnnounceEvent)> {
-            std::mem::take(&mut self.asked)
-        }
-    }
-
-    fn at(second: u64, url: &str, event: AnnounceEvent) -> (u64, String, AnnounceEvent) {
-        (second, url.to_owned(), event)
-    }
-
-    #[test]
-    fn the_first_that_serves_is_enough() {
-        let mut world = world(&[&["good"], &["spare"]]);
-        world.run_to(1300, |_| (100, Ok(5)));
-        let expected = [at(0, "good", Started), at(600, "good", Regular), at(1200, "good", Regular)];
-        assert_eq!(world.asked(), expected);
-    }
-
-    #[test]
-    fn a_dead_tracker_delays_the_next_by_less_than_two_seconds() {
-        let mut world = world(&[&["dead"], &["good"], &["spare"]]);
-        world.run_to(25, |url| if url == "dead" { (20_000, Err(Retry::Usual)) } else { (100, Ok(5)) });
-        assert_eq!(world.asked(), [at(0, "dead", Started), at(1, "good", Started)]);
-        world.run_to(120, |url| if url == "dead" { (20_000, Err(Retry::Usual)) } else { (100, Ok(5)) });
-        let again: Vec<String> = world.asked().into_iter().map(|(_, url, _)| url).collect();
-        assert_eq!(again, ["dead", "dead"], "a tier that failed is retried, with longer and longer waits");
-    }
-
-    #[test]
-    fn a_refusal_needs_no_patience_and_never_means_never() {
-        let mut world = world(&[&["rude"], &["good"]]);
-        world.run_to(3599, |url| if url == "rude" { (5, Err(Retry::Never)) } else { (5, Ok(5)) });
-        let asked = world.asked();
-        assert_eq!(asked[..2], [at(0, "rude", Started), at(0, "good", Started)]);
-        assert_eq!(asked.iter().filter(|(_, url, _)| url == "rude").count(), 1);
-    }
-
-    #[test]
-    fn a_tracker_says_how_long_to_stay_away() {
-        let mut world = world(&[&["busy"]]);
-        world.run_to(2000, |_| (5, Err(Retry::After(Duration::from_secs(900)))));
-        let times: Vec<u64> = world.asked().into_iter().map(|(at, ..)| at).collect();
-        assert_eq!(times, [0, 900, 1800]);
-    }
-
-    #[test]
-    fn backups_rest_while_their_tier_is_served() {
-        let mut world = world(&[&["a", "b", "c", "d"]]);
-        let alive: Habit = |url| if url == "c" { (5, Ok(3)) } else { (5, Err(Retry::Usual)) };
-        world.run_to(590, alive);
-        let asked = world.asked();
-        assert_eq!(asked.last().unwrap().1, "c");
-        assert!(asked.iter().all(|(second, ..)| *second == 0), "{asked:?}");
-        // Then it dies too: every one is tried again.
-        world.run_to(4000, |_| (5, Err(Retry::Usual)));
-        let mut tried: Vec<String> = world.asked().into_iter().map(|(_, url, _)| url).collect();
-        tried.sort();
-        tried.dedup();
-        assert_eq!(tried, ["a", "b", "c", "d"]);
-    }
-
-    #[test]
-    fn an_empty_answer_sends_a_hungry_torrent_on() {
-        let mut world = world(&[&["empty"], &["full"], &["spare"]]);
-        world.run_to(10, |url| (5, Ok(if url == "empty" { 0 } else { 2 })));
-        assert_eq!(world.asked(), [at(0, "empty", Started), at(0, "full", Started)]);
-    }
-
-    #[test]
-    fn a_wish_for_more_reaches_backups_only_after_a_trial() {
-        let mut world = world(&[&["first"], &["spare"]]);
-        world.run_to(2, |_| (5, Ok(2)));
-        world.tiers.want_peers(world.now);
-        world.run_to(10, |_| (5, Ok(2)));
-        assert_eq!(
-            world.asked(),
-            [at(0, "first", Started)],
-            "what came two seconds ago has to be tried first"
-        );
-        world.tiers.want_peers(world.now);
-        world.run_to(299, |_| (5, Ok(2)));
-        assert_eq!(world.asked(), [at(10, "spare", Started)]);
-        world.run_to(305, |_| (5, Ok(2)));
-        assert_eq!(world.asked(), [at(300, "first", Regular)]);
-    }
-
-    #[test]
-    fn a_tracker_that_knows_nobody_but_us_is_not_enough() {
-        let mut tiers = Tiers::new(vec![vec!["a".into()], vec!["b".into()]], true, 6881, Dice::from_seed(1));
-        let now = Instant::now();
-        let ask = tiers.due(now).unwrap();
-        let peers = vec!["127.0.0.1:6881".parse().unwrap()];
-        tiers.answered(ask.tracker, ask.event, &Answer { peers, ..Answer::default() }, now);
-        let next = tiers.due(now).expect("the next tracker's turn");
-        assert_eq!(tiers.url(next.tracker), "b");
-    }
-
-    #[test]
-    fn completed_and_stopped_reach_whoever_knows_us_in_order() {
-        let mut world = world(&[&["one"], &["dead"], &["two"], &["spare"]]);
-        let habit: Habit = |url| match url {
-            "dead" => (5, Err(Retry::Usual)),
-            "one" => (5, Ok(0)),
-            _ => (50, Ok(1)),
-        };
-        world.run_to(5, habit);
-        assert_eq!(world.asked().len(), 3);
-        world.tiers.completed();
-        world.tiers.leave();
-        assert!(!world.tiers.has_left());
-        world.run_to(6, habit);
-        let told =
-            [at(5, "one", Completed), at(5, "two", Completed), at(5, "one", Stopped), at(5, "two", Stopped)];
-        assert_eq!(world.asked(), told);
-        assert!(world.tiers.has_left());
-        world.run_to(10_000, habit);
-        assert_eq!(world.asked(), []);
-    }
-
-    #[test]
-    fn a_tracker_that_dies_while_we_leave_is_let_go() {
-        let mut world = world(&[&["one"]]);
-        world.run_to(1, |_| (5, Ok(1)));
-        world.tiers.completed();
-        world.tiers.leave();
-        world.run_to(100, |_| (5, Err(Retry::Usual)));
-        assert_eq!(world.asked(), [at(0, "one", Started), at(1, "one", Completed)]);
-        assert!(world.tiers.has_left());
-    }
-
-    #[test]
-    fn intervals_are_kept_within_reason() {
-        let mut tiers = Tiers::new(vec![vec!["one".into()]], false, 6881, Dice::from_seed(1));
-        let now = Instant::now();
-        for (interval_s, expected_s) in [(0, 1800), (1, 60), (60, 60), (900, 900), (u64::MAX, 7200)] {
-            let ask = tiers.due(now + Duration::from_secs(100_000)).expect("its interval is over");
-            let answer = Answer { interval_s, min_interval_s: Some(u64::MAX), ..Answer::default() };
-            tiers.answered(ask.tracker, ask.event, &answer, now);
-            assert_eq!(tiers.wake_at(), Some(now + Duration::from_secs(expected_s)));
-        }
-    }
-
-    #[test]
-    fn duplicates_and_floods_are_left_out() {
-        let many = (0..1000).map(|at| vec![format!("http://{at}/"), "http://0/".into()]).collect();
-        let tiers = Tiers::new(many, true, 6881, Dice::from_seed(1));
-        assert_eq!(tiers.trackers.len(), MAX_TRACKERS);
-        assert_eq!(tiers.trackers.iter().filter(|tracker| tracker.url == "http://0/").count(), 1);
-    }
+/// Whether this is a URL of a kind we can ask, with a name in it that may have addresses of both families.
+fn names_host(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let known = ["http", "https", "udp"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    known && !host.starts_with('[') && host.parse::<IpAddr>().is_err()
 }
+
+#[cfg(test)]
+mod tests;
