@@ -27,6 +27,7 @@ pub mod rate; //   speeds as moving averages, limits as buckets
 pub mod swarm; //  the addresses we know: source, last try, backoff, banned
 pub mod picker; // which piece next
 pub mod choker; // whom we upload to
+pub mod superseed; // what a lone first seed shows to whom
 pub mod report; // what a torrent tells: events and snapshots
 
 // Hands: what touches the system, the disk and the net.
