@@ -255,7 +255,7 @@ mod tests {
         let range = Geometry::new(1 << 20, 1 << 20).unwrap().range(0, 0, 3 * BLOCK_BYTES).unwrap();
         let mut jobs = Jobs::default();
         jobs.push(Job { range, buffer: vec![0; range.length as usize] });
-        while jobs.ask().is_some() {}
+        while jobs.ask(|_| true).is_some() {}
         let mut stream = stream.to_vec();
         if let Some(key) = key {
             Rc4::new(key).apply(&mut stream);

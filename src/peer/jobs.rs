@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Job;
-use crate::geometry::{BLOCK_BYTES, Range, SPAN_BYTES};
+use crate::geometry::{BLOCK_BYTES, PieceIndex, Range, SPAN_BYTES};
 use crate::wire::frame::BLOCK_HEADER_BYTES;
 use crate::wire::message::piece_header;
 
@@ -80,9 +80,10 @@ impl Jobs {
         self.queue.is_empty()
     }
 
-    /// The next block to ask for; counts as asked from now on.
-    pub fn ask(&mut self) -> Option<Range> {
-        let active = self.queue.iter_mut().find(|active| active.asked != active.all())?;
+    /// The next block to ask for, of a piece that `may` be asked for; counts as asked from now on.
+    pub fn ask(&mut self, may: impl Fn(PieceIndex) -> bool) -> Option<Range> {
+        let open = |active: &&mut Active| active.asked != active.all() && may(active.job.range.piece);
+        let active = self.queue.iter_mut().find(open)?;
         let block = (!active.asked).trailing_zeros();
         active.asked |= 1 << block;
         self.in_flight += 1;
@@ -226,7 +227,7 @@ mod tests {
         let mut jobs = Jobs::default();
         jobs.push(job(1, 32_768, 40_000));
         let asked: Vec<_> =
-            std::iter::from_fn(|| jobs.ask()).map(|range| (range.begin, range.length)).collect();
+            std::iter::from_fn(|| jobs.ask(|_| true)).map(|range| (range.begin, range.length)).collect();
         assert_eq!(asked, [(32_768, 16_384), (49_152, 16_384), (65_536, 7_232)]);
         assert_eq!((jobs.in_flight(), jobs.unasked()), (3, 0));
         assert_eq!(jobs.find(1, 65_536, 16_384), None, "a block of another length was never asked for");
@@ -243,7 +244,7 @@ mod tests {
     fn a_full_span_uses_every_bit() {
         let mut jobs = Jobs::default();
         jobs.push(job(0, 0, SPAN_BYTES));
-        assert_eq!(std::iter::from_fn(|| jobs.ask()).count(), 64);
+        assert_eq!(std::iter::from_fn(|| jobs.ask(|_| true)).count(), 64);
         let slots: Vec<Slot> = jobs.awaited(None).map(|awaited| awaited.slot).collect();
         assert_eq!(slots.len(), 64);
         let rest: Vec<Slot> = jobs.awaited(Some(slots[61])).map(|awaited| awaited.slot).collect();
@@ -258,7 +259,7 @@ mod tests {
         jobs.push(job(0, 0, 5 * BLOCK_BYTES));
         jobs.push(job(1, 0, BLOCK_BYTES));
         for _ in 0..4 {
-            jobs.ask();
+            jobs.ask(|_| true);
         }
         for begin in [0, BLOCK_BYTES, 3 * BLOCK_BYTES] {
             let slot = jobs.find(0, begin, BLOCK_BYTES).unwrap();
@@ -277,10 +278,10 @@ mod tests {
     fn a_rejected_block_is_asked_for_again() {
         let mut jobs = Jobs::default();
         jobs.push(job(0, 0, 2 * BLOCK_BYTES));
-        jobs.ask();
-        jobs.ask();
+        jobs.ask(|_| true);
+        jobs.ask(|_| true);
         assert!(jobs.rejected(0, 0, BLOCK_BYTES));
         assert!(!jobs.rejected(0, 0, BLOCK_BYTES));
-        assert_eq!(jobs.ask().unwrap().begin, 0);
+        assert_eq!(jobs.ask(|_| true).unwrap().begin, 0);
     }
 }

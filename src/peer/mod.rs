@@ -108,6 +108,8 @@ pub enum FromPeer {
     Filled(Job),
     /// Jobs that won't be done.
     Unfinished(Vec<Unfinished>),
+    /// It has rejected a request (BEP 6); the job has been given back.
+    Refused,
     /// How many bytes of jobs it could use at hand, when that changes.
     Appetite(u32),
     /// A message about the metadata (BEP 9), as it came.

@@ -345,7 +345,10 @@ impl Worker {
                 throttled = Some(wait);
                 break;
             }
-            let range = self.fetch.jobs.ask().expect("a block was still to be asked for");
+            // While it chokes us, a request would be forgotten: the owner may not know of the choke yet.
+            let Fetch { jobs, choked, allowed_fast, .. } = &mut self.fetch;
+            let may = |piece| *choked == Choked(false) || allowed_fast.contains(&piece);
+            let Some(range) = jobs.ask(may) else { break };
             let Range { piece, begin, length } = range;
             self.say(&Message::Request { index: piece.get(), begin, length });
         }

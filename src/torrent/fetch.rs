@@ -81,7 +81,6 @@ impl Torrent<'_> {
                 content.assembly.recycle(job.buffer);
             }
         }
-        self.let_rest(key, now);
         self.feed_all(now);
     }
 

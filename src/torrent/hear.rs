@@ -28,6 +28,7 @@ impl Torrent<'_> {
             FromPeer::AllowedFast(piece) => self.got_allowed_fast(key, piece, now),
             FromPeer::Filled(job) => self.got_filled(key, job, now),
             FromPeer::Unfinished(unfinished) => self.got_unfinished(key, unfinished, now),
+            FromPeer::Refused => self.let_rest(key, now),
             FromPeer::Appetite(bytes) => self.got_appetite(key, bytes, now),
             FromPeer::Metadata(payload) => return self.got_metadata(key, &payload, now),
             FromPeer::Pex(payload) => self.got_pex(key, &payload, now),
@@ -216,7 +217,7 @@ impl Torrent<'_> {
         }
     }
 
-    /// A peer that gave work back isn't asked again at once.
+    /// A peer that refuses isn't asked again at once.
     pub(super) fn let_rest(&mut self, key: PeerKey, now: Instant) {
         if let Some(peer) = self.peers.get_mut(key) {
             peer.trade.rests_until = Some(now + REST);

@@ -190,7 +190,8 @@ impl Worker {
         }
         let range = self.geometry().and_then(|geometry| geometry.range(index, begin, length));
         let gone = range.map(|range| self.fetch.jobs.drop_range(range)).unwrap_or_default();
-        self.give_back(gone, true)
+        self.give_back(gone, true)?;
+        self.tell(FromPeer::Refused)
     }
 
     fn got_allowed_fast(&mut self, piece: u32) -> Result<(), PeerError> {
