@@ -9,6 +9,9 @@ use crate::peer::ToPeer;
 /// How often slow peers, limits and speeds are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How often idle peers are asked again at the very end, when who is worth asking depends on how fast others are.
+const END_TICK: Duration = Duration::from_millis(50);
+
 /// How often a torrent without anyone to talk to looks: hundreds of them must cost next to nothing.
 const IDLE_TICK: Duration = Duration::from_secs(5);
 
@@ -26,11 +29,19 @@ pub struct Clock {
     pub givers: usize,
     next_tick: Instant,
     next_snapshot: Instant,
+    next_end_tick: Instant,
 }
 
 impl Clock {
     pub(super) fn start(now: Instant) -> Self {
-        Self { started: now, verified_at: now, givers: 1, next_tick: now, next_snapshot: now }
+        Self {
+            started: now,
+            verified_at: now,
+            givers: 1,
+            next_tick: now,
+            next_snapshot: now,
+            next_end_tick: now,
+        }
     }
 
     /// What is on disk has been looked at: the wait for the first piece begins.
@@ -53,6 +64,11 @@ impl Torrent<'_> {
         }
         self.dial(now);
         self.tend_hunt(now);
+        if self.is_near_end() && now >= self.clock.next_end_tick {
+            self.clock.next_end_tick = now + END_TICK;
+            self.measure(now);
+            self.feed_all(now);
+        }
         if now >= self.clock.next_tick {
             self.clock.next_tick = now + if self.is_idle() { IDLE_TICK } else { TICK };
             self.tick(now)?;
@@ -74,6 +90,9 @@ impl Torrent<'_> {
         if let Some(ripe) = self.content.as_ref().and_then(|content| content.assembly.ripe_at()) {
             at = at.min(ripe);
         }
+        if self.is_near_end() {
+            at = at.min(self.clock.next_end_tick);
+        }
         if let Some(hunt) = self.hunt_wake() {
             at = at.min(hunt);
         }
@@ -90,6 +109,13 @@ impl Torrent<'_> {
         let nothing_to_come = content.assembly.lent_bytes() == 0;
         let starved = content.room() < u64::from(content.info.geometry.piece_bytes());
         ripe_at <= now || nothing_to_come || (starved && self.inbox.is_empty())
+    }
+
+    /// All that is missing has been asked of someone.
+    fn is_near_end(&self) -> bool {
+        self.content
+            .as_ref()
+            .is_some_and(|content| content.picker.in_endgame() && content.assembly.lent_bytes() > 0)
     }
 
     /// Nobody is here, and nothing is on its way.
