@@ -1,6 +1,8 @@
 //! The micro-benchmarks: `cargo bench --bench micro`, or `cargo bench --bench micro -- sha1` for one table.
 //! A table is a function that takes the [`Bench`] and fills it; each room has a file of its own.
 
+mod bencode;
+mod frame;
 mod picker;
 mod sha1;
 mod timing;
@@ -10,7 +12,8 @@ use timing::Bench;
 /// A name for the command line, and what fills the table.
 type Table = (&'static str, fn(&mut Bench));
 
-const TABLES: &[Table] = &[("sha1", sha1::table), ("picker", picker::table)];
+const TABLES: &[Table] =
+    &[("sha1", sha1::table), ("bencode", bencode::table), ("picker", picker::table), ("frame", frame::table)];
 
 fn main() {
     // Cargo adds `--bench`; what else is there names the tables that are wanted.
