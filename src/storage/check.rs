@@ -3,29 +3,21 @@
 
 use std::fs::File;
 use std::num::NonZero;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::error::StorageError;
-use super::files::{Files, is_missing};
-use super::reader::Reader;
+use super::files::Files;
+use super::lanes::{LANES, Lanes};
 use super::spans::{Home, Run};
 use crate::bitfield::Bitfield;
-use crate::geometry::{PieceIndex, Range};
-use crate::sha1::{self, Feed, Running};
+use crate::geometry::PieceIndex;
+use crate::sha1;
 use crate::sys::file::{cached_bytes, next_data, will_need, will_not_need};
-
-/// How many pieces one thread hashes side by side: what the widest vectors take.
-const LANES: usize = 16;
-
-/// How much of each piece is read at a time, in bytes: with all lanes 1 MiB, which stays in a core's own cache
-/// between reading and hashing.
-const STEP_BYTES: u32 = 64 * 1024;
 
 /// How much is read ahead of what is being hashed, in bytes, when it isn't in the page cache.
 const AHEAD_BYTES: u64 = 16 * 1024 * 1024;
@@ -36,7 +28,6 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// What a check needs to know, shared by its threads.
 struct Work<'a> {
     files: &'a Arc<Files>,
-    reader: Reader,
     batches: Vec<Batch<'a>>,
     next: AtomicUsize,
     /// The hash of a whole piece of zeros, computed when the first hole is met.
@@ -72,7 +63,6 @@ pub fn hash_pieces(
     }
     let work = Work {
         files,
-        reader: Reader::new(Arc::clone(files)),
         batches: batches(files, pieces),
         next: AtomicUsize::new(0),
         zeros: OnceLock::new(),
@@ -138,14 +128,14 @@ fn batches<'a>(files: &Files, mut pieces: &'a [PieceIndex]) -> Vec<Batch<'a>> {
 
 /// One thread: takes the next batch until none is left, its reader asking for what comes after.
 fn check_batches(work: &Work<'_>, number: usize, threads: usize, tell: &Sender<Report>) {
-    let mut buffer = vec![0; LANES * STEP_BYTES as usize];
+    let mut lanes = Lanes::new(work.files);
     work.read_ahead(number);
     loop {
         let at = work.next.fetch_add(1, Ordering::Relaxed);
         let Some(batch) = work.batches.get(at) else { return };
         // Each batch was asked for by whoever took the one `threads` before it.
         work.read_ahead(at + threads);
-        let report = work.check_batch(batch.pieces, &mut buffer);
+        let report = work.check_batch(batch.pieces, &mut lanes);
         if batch.fresh.load(Ordering::Relaxed) {
             work.for_each_run(batch.pieces, |file, run| {
                 will_not_need(file, run.offset..run.offset + run.length)
@@ -182,64 +172,20 @@ impl Work<'_> {
         });
     }
 
-    fn check_batch(&self, pieces: &[PieceIndex], buffer: &mut [u8]) -> Report {
+    fn check_batch(&self, pieces: &[PieceIndex], lanes: &mut Lanes) -> Report {
         let mut whole = Vec::new();
-        let mut lanes = Vec::with_capacity(pieces.len());
+        let mut full = Vec::with_capacity(pieces.len());
         for piece in pieces {
             match self.is_hole(*piece)? {
                 true if self.is_zeros(*piece) => whole.push(*piece),
                 true => {}
-                false => lanes.push((*piece, Running::new())),
+                false => full.push(*piece),
             }
-        }
-        let mut begin = 0;
-        while !lanes.is_empty() && begin < self.files.info.geometry.piece_bytes() {
-            if self.cancel.load(Ordering::Relaxed) {
-                return Err(StorageError::Stopped);
-            }
-            self.step(&mut lanes, begin, buffer)?;
-            begin += STEP_BYTES;
         }
         let hashes = &self.files.info.hashes;
-        let found = lanes.into_iter().map(|(piece, running)| (piece, running.finish()));
+        let found = lanes.hash(&full, self.cancel)?.into_iter();
         whole.extend(found.filter(|(piece, hash)| hashes[piece.as_usize()] == *hash).map(|(piece, _)| piece));
         Ok((self.bytes(pieces), whole))
-    }
-
-    /// Reads the next bytes of each piece and hashes them together. Pieces whose bytes aren't there fall out.
-    fn step(
-        &self,
-        lanes: &mut Vec<(PieceIndex, Running)>,
-        begin: u32,
-        buffer: &mut [u8],
-    ) -> Result<(), StorageError> {
-        let mut parts: Vec<&[u8]> = Vec::with_capacity(lanes.len());
-        let mut chunks = buffer.chunks_exact_mut(STEP_BYTES as usize);
-        let mut kept = Vec::with_capacity(lanes.len());
-        for (piece, running) in lanes.drain(..) {
-            let length = self.files.info.geometry.len_of(piece).saturating_sub(begin).min(STEP_BYTES);
-            let chunk = chunks.next().expect("a batch has at most as many pieces as the buffer has chunks");
-            let bytes = &mut chunk[..length as usize];
-            let read = match length {
-                0 => Ok(()),
-                _ => self.reader.read_at(Range { piece, begin, length }, bytes),
-            };
-            match read {
-                Ok(()) => {
-                    kept.push((piece, running));
-                    parts.push(bytes);
-                }
-                Err(StorageError::Truncated { .. }) => {}
-                Err(error) if is_missing(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let mut feeds: Vec<Feed<'_>> =
-            kept.iter_mut().zip(parts).map(|((_, running), bytes)| Feed { running, bytes }).collect();
-        sha1::advance(&mut feeds);
-        drop(feeds);
-        *lanes = kept;
-        Ok(())
     }
 
     /// Whether every byte of the piece lies in a hole: reserved and never written.

@@ -13,6 +13,7 @@ pub mod map; //      the memory map the owner writes through
 pub mod files; //    the files as they stand, a bounded number of them open
 pub mod reader; //   verified bytes, read for those who want them
 pub mod resume; //   saved progress that never claims a byte that isn't there
+pub mod lanes; //    pieces hashed side by side
 pub mod check; //    hashing what is on disk, on all cores
 pub mod report; //   what a check found, file by file
 pub mod disk; //     the disk thread: steady write-back, saves
