@@ -12,6 +12,13 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often idle peers are asked again at the very end, when who is worth asking depends on how fast others are.
 const END_TICK: Duration = Duration::from_millis(50);
 
+/// At the end a peer that would take longer than this for what it holds loses it to one that is
+/// [`MUCH_FASTER`] and idle.
+const LONG_AT_THE_END: Duration = Duration::from_secs(1);
+
+/// How many times faster a peer must be to take over at the end.
+const MUCH_FASTER: u64 = 4;
+
 /// How often a torrent without anyone to talk to looks: hundreds of them must cost next to nothing.
 const IDLE_TICK: Duration = Duration::from_secs(5);
 
@@ -67,6 +74,7 @@ impl Torrent<'_> {
         if self.is_near_end() && now >= self.clock.next_end_tick {
             self.clock.next_end_tick = now + END_TICK;
             self.measure(now);
+            self.hurry_the_end(now);
             self.feed_all(now);
         }
         if now >= self.clock.next_tick {
@@ -171,6 +179,22 @@ impl Torrent<'_> {
         }
         if rested {
             self.feed_all(now);
+        }
+    }
+
+    /// At the end a fast peer without work takes over from those that would let us wait: how many copies of a
+    /// block may be under way is limited, and slow peers can hold them all.
+    fn hurry_the_end(&mut self, now: Instant) {
+        let Some(content) = &self.content else { return };
+        let held = |key| content.picker.held_bytes(key);
+        let idle = self.peers.iter_mut().filter(|(key, peer)| held(*key) == 0 && peer.gives(now));
+        let fastest = idle.map(|(_, peer)| peer.trade.down.rate(now)).max().unwrap_or(0);
+        for (key, peer) in self.peers.iter_mut() {
+            let rate = peer.trade.down.rate(now).max(1);
+            if held(key) > rate * LONG_AT_THE_END.as_secs() && fastest / rate >= MUCH_FASTER {
+                peer.trade.rests_until = Some(now + 2 * LONG_AT_THE_END);
+                peer.leash.tell(ToPeer::GiveBack);
+            }
         }
     }
 
