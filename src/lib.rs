@@ -33,6 +33,7 @@ pub mod report; // what a torrent tells: events and snapshots
 // Hands: what touches the system, the disk and the net.
 pub mod sys; //            what std lacks: reserve blocks, signals, SIGBUS, terminal width, sendfile
 pub mod thread; //         named threads that report why they ended
+pub mod agent; //          HTTP agents that dial from the address we were told to use
 pub mod storage; //        bytes on disk
 pub mod peer; //           one thread per peer
 pub mod webseed; //        a peer that speaks HTTP: same jobs, same letters

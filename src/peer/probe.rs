@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::bitfield::Bitfield;
 use crate::geometry::MAX_PIECES;
 use crate::id::{InfoHash, PeerId};
+use crate::sys;
 use crate::wire::client::client_name;
 use crate::wire::handshake::{HANDSHAKE_BYTES, Handshake, HandshakeError, Reserved};
 use crate::wire::message::{MAX_FRAME_BYTES, Message, MessageError};
@@ -108,7 +109,7 @@ impl std::error::Error for ProbeError {}
 /// When it can't be reached, says nothing, or lies about what can be checked.
 pub fn probe(address: SocketAddr, visit: Visit, wait: Duration) -> Result<Probe, ProbeError> {
     let until = Instant::now() + wait;
-    let stream = TcpStream::connect_timeout(&address, wait).map_err(ProbeError::Broken)?;
+    let stream = sys::connect(address, visit.bind, wait).map_err(ProbeError::Broken)?;
     let mut line = Line { stream, until, patience: wait };
     let ours = Handshake { reserved: RESERVED, info_hash: visit.info_hash, peer_id: visit.peer_id };
     line.send(&ours.encode())?;

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
-use ureq::config::IpFamily;
 
 use super::announce::{Answer, Problem, Query, Scraped, TrackerError, words};
+use crate::agent::agent;
 use crate::id::InfoHash;
 
 /// The most bytes read of an answer. A thousand peers as dictionaries, the longest form, are a tenth of it.
@@ -15,9 +15,6 @@ pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// How often a tracker may send us elsewhere: to HTTPS, to another name, to another path, and a spare.
 const MAX_REDIRECTS: u32 = 5;
-
-/// How we call ourselves in HTTP.
-pub const USER_AGENT: &str = concat!("rill/", env!("CARGO_PKG_VERSION"));
 
 /// What stays as it is in a query value (RFC 3986); everything else becomes `%XX`.
 const IN_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -85,22 +82,9 @@ impl Reply {
 }
 
 impl HttpClient {
-    /// A client that asks from this local address. (An unspecified address chooses the family.)
+    /// A client that asks from this local address, as [`agent`] does.
     pub fn new(bind: Option<IpAddr>) -> Self {
-        let family = match bind {
-            None => IpFamily::Any,
-            Some(IpAddr::V4(_)) => IpFamily::Ipv4Only,
-            Some(IpAddr::V6(_)) => IpFamily::Ipv6Only,
-        };
-        let config = ureq::Agent::config_builder()
-            .user_agent(USER_AGENT)
-            .accept("*/*")
-            .ip_family(family)
-            .max_redirects(MAX_REDIRECTS)
-            .max_idle_connections(0)
-            .http_status_as_error(false)
-            .build();
-        Self { agent: config.new_agent() }
+        Self { agent: agent(bind, |config| config.max_redirects(MAX_REDIRECTS).max_idle_connections(0)) }
     }
 
     /// Announces and reads the answer.
@@ -275,6 +259,7 @@ fn problem(error: ureq::Error, limit_bytes: usize, wait: Duration) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::USER_AGENT;
     use crate::id::PeerId;
     use crate::tracker::announce::{AnnounceEvent, Identity, Progress};
     use crate::tracker::fake::{FakeHttp, Reaction, http_answer};
