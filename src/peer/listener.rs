@@ -4,9 +4,9 @@
 //! many from one address, is limited: a stranger who connects and says nothing costs one of few places for a
 //! few seconds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ enum Letter {
     Register(InfoHash, Door),
     Unregister(InfoHash),
     Accepted(TcpStream, SocketAddr),
-    Greeted(SocketAddr, Box<Result<Greeted, PeerError>>),
+    Greeted(u64, SocketAddr, Box<Result<Greeted, PeerError>>),
     Close,
 }
 
@@ -68,8 +68,18 @@ struct Reception {
     doors: HashMap<InfoHash, Door>,
     /// A copy for the greeting threads, made anew when the doors change.
     known: Arc<[InfoHash]>,
-    greeting: HashMap<IpAddr, usize>,
+    /// Who is shaking hands, the longest first.
+    greeting: VecDeque<Newcomer>,
+    next_number: u64,
     letters: Sender<Letter>,
+}
+
+/// Someone who is shaking hands.
+struct Newcomer {
+    number: u64,
+    ip: IpAddr,
+    /// To end it: honest newcomers are through within a round trip or two.
+    stream: TcpStream,
 }
 
 impl Listener {
@@ -91,8 +101,8 @@ impl Listener {
             let letters = letters.clone();
             thread::spawn("accept", move || accept(&socket, &letters, &bell, &closed), drop)?;
         }
-        let (doors, known, greeting) = (HashMap::new(), Arc::new([]), HashMap::new());
-        let reception = Reception { host, doors, known, greeting, letters };
+        let (doors, known, greeting) = (HashMap::new(), Arc::new([]), VecDeque::new());
+        let reception = Reception { host, doors, known, greeting, next_number: 0, letters };
         thread::spawn("reception", move || reception.run(&inbox), drop)?;
         Ok(listener)
     }
@@ -195,7 +205,7 @@ impl Reception {
                 }
                 Letter::Unregister(info_hash) => self.close_door(info_hash),
                 Letter::Accepted(stream, address) => self.greet(stream, address),
-                Letter::Greeted(address, result) => self.let_in(address, *result),
+                Letter::Greeted(number, address, result) => self.let_in(number, address, *result),
                 Letter::Close => return,
             }
         }
@@ -203,35 +213,42 @@ impl Reception {
 
     fn greet(&mut self, stream: TcpStream, address: SocketAddr) {
         let ip = address.ip();
-        let here = self.greeting.get(&ip).copied().unwrap_or(0);
-        let all: usize = self.greeting.values().sum();
-        if self.doors.is_empty()
-            || all >= MAX_GREETING
-            || (here >= MAX_GREETING_PER_HOST && !ip.is_loopback())
-        {
+        let Ok(closer) = stream.try_clone() else { return };
+        if self.doors.is_empty() {
             return;
         }
+        self.make_place(ip);
+        let number = self.next_number;
+        self.next_number += 1;
         let (host, known, letters) = (self.host, Arc::clone(&self.known), self.letters.clone());
         let started = thread::spawn(
             "greet",
             move || answer(stream, &host, &known),
             move |end| {
                 let result = end.unwrap_or_else(|bug| Err(PeerError::Bug(bug)));
-                let _ = letters.send(Letter::Greeted(address, Box::new(result)));
+                let _ = letters.send(Letter::Greeted(number, address, Box::new(result)));
             },
         );
         if started.is_ok() {
-            *self.greeting.entry(ip).or_default() += 1;
+            self.greeting.push_back(Newcomer { number, ip, stream: closer });
         }
     }
 
-    fn let_in(&mut self, address: SocketAddr, result: Result<Greeted, PeerError>) {
-        if let Some(count) = self.greeting.get_mut(&address.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.greeting.remove(&address.ip());
+    /// Where too many are shaking hands, the one that has taken longest must go.
+    fn make_place(&mut self, ip: IpAddr) {
+        let here = self.greeting.iter().filter(|newcomer| newcomer.ip == ip).count();
+        let crowd = here >= MAX_GREETING_PER_HOST && !ip.is_loopback();
+        if crowd || self.greeting.len() >= MAX_GREETING {
+            let oldest = self.greeting.iter().position(|newcomer| !crowd || newcomer.ip == ip);
+            if let Some(newcomer) = oldest.and_then(|at| self.greeting.remove(at)) {
+                // It may have gone by itself.
+                let _ = newcomer.stream.shutdown(Shutdown::Both);
             }
         }
+    }
+
+    fn let_in(&mut self, number: u64, address: SocketAddr, result: Result<Greeted, PeerError>) {
+        self.greeting.retain(|newcomer| newcomer.number != number);
         // A newcomer that made no sense is no news.
         let Ok(greeted) = result else { return };
         let info_hash = greeted.handshake.info_hash;

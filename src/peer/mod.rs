@@ -63,6 +63,8 @@ pub enum ToPeer {
     AskMetadata(u32),
     /// Tell it of other peers: an encoded message (BEP 11).
     Pex(Vec<u8>),
+    /// It may see and fetch all we have from now on (BEP 16).
+    Reveal,
     /// We want nothing more from anybody (BEP 21).
     UploadOnly,
 }

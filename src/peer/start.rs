@@ -46,8 +46,6 @@ pub struct Company {
     pub share: Option<Share>,
     /// Whether we want nothing more (BEP 21).
     pub upload_only: bool,
-    /// Whether peers should not see what we have (BEP 16).
-    pub super_seed: bool,
 }
 
 /// Starts the thread of one peer. All it has to say goes to `tell`, which gives false once nobody listens.
@@ -75,7 +73,6 @@ pub fn start(
         up: Arc::clone(&company.up),
         extensions: company.extensions(),
         share: company.share.clone(),
-        super_seed: company.super_seed,
     };
     let (info_hash, host) = (company.info_hash, company.host);
     let name = match &beginning {

@@ -47,8 +47,6 @@ pub struct Terms {
     pub extensions: ExtensionHandshake,
     /// What we have and where it is, once the torrent's info is known.
     pub share: Option<Share>,
-    /// Whether the peer should not see what we have (BEP 16).
-    pub super_seed: bool,
 }
 
 /// One peer's thread.
@@ -242,6 +240,7 @@ impl Worker {
                     self.say(&Message::Extended { id, payload: &payload });
                 }
             }
+            ToPeer::Reveal => self.reveal(),
             ToPeer::UploadOnly => {
                 self.terms.extensions.upload_only = true;
                 self.say_extensions();
@@ -255,6 +254,13 @@ impl Worker {
             share.ours.insert(piece);
         }
         self.say(&Message::Have { piece: piece.get() });
+    }
+
+    fn reveal(&mut self) {
+        let Some(share) = &self.terms.share else { return };
+        for piece in share.info.geometry.iter().filter(|piece| !share.ours.has(*piece)).collect::<Vec<_>>() {
+            self.now_have(piece);
+        }
     }
 
     fn choke(&mut self, choke: bool) {
@@ -297,8 +303,7 @@ impl Worker {
 
     /// Says what we have and what we speak, as the first words of a connection.
     fn introduce(&mut self) {
-        let shown = self.terms.share.as_ref().filter(|_| !self.terms.super_seed).map(|share| &share.ours);
-        match shown {
+        match self.terms.share.as_ref().map(|share| &share.ours) {
             Some(ours) if self.manners.fast && ours.is_full() => self.link.say(&Message::HaveAll),
             Some(ours) if !ours.is_empty() => self.link.say(&Message::Bitfield { bits: ours.as_bytes() }),
             _ if self.manners.fast => self.link.say(&Message::HaveNone),
@@ -323,10 +328,7 @@ impl Worker {
 
     /// Lets a newcomer have a few pieces at once, so that it gets something to trade with (BEP 6).
     fn allow_fast(&mut self) {
-        let Some(share) = self.terms.share.as_ref().filter(|_| self.manners.fast && !self.terms.super_seed)
-        else {
-            return;
-        };
+        let Some(share) = self.terms.share.as_ref().filter(|_| self.manners.fast) else { return };
         let info = &share.info;
         let mut set = allowed_fast(self.manners.ip, info.info_hash, &info.geometry, ALLOWED_FAST_PIECES);
         set.retain(|piece| share.ours.has(*piece));

@@ -5,12 +5,15 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::{Letter, Mailbox, Torrent, TorrentError};
+use crate::peer::ToPeer;
 use crate::peer::start::{Beginning, Company, start};
+use crate::peer_key::PeerKey;
 use crate::report::{Event, TrackerSays};
 use crate::swarm::{Source, Swarm};
 use crate::thread;
 use crate::tracker::announce::{Identity, Progress};
 use crate::tracker::announcer::{Announcer, TrackerLetter};
+use crate::wire::ut_pex::{PexFlags, PexPeer};
 
 /// Connections that may be coming about at once: each costs a thread that mostly waits.
 const MAX_DIALLING: usize = 32;
@@ -150,6 +153,40 @@ impl Torrent<'_> {
         self.dial(now);
     }
 
+    /// Tells peers of peers, at the pace of BEP 11.
+    pub(super) fn tell_of_peers(&mut self, now: Instant) {
+        if !self.task.finding.pex || self.is_private() || self.content.is_none() {
+            return;
+        }
+        let known: Vec<(PeerKey, PexPeer)> = self
+            .peers
+            .met()
+            .filter_map(|(key, peer)| {
+                let flags = PexFlags::default()
+                    .with(PexFlags::SEED, peer.is_seed() || peer.extensions.upload_only)
+                    .with(PexFlags::ENCRYPTION, peer.extensions.prefers_encryption)
+                    .with(PexFlags::REACHABLE, peer.source != Source::Incoming);
+                Some((key, PexPeer { address: peer.dialable()?, flags }))
+            })
+            .collect();
+        for (key, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.extensions.ut_pex.is_some()) {
+            let others = known.iter().filter(|(other, _)| *other != key).map(|(_, peer)| *peer);
+            if let Some(pex) = peer.pex_sender.due(others, now) {
+                peer.leash.tell(ToPeer::Pex(pex.encode()));
+            }
+        }
+    }
+
+    pub(super) fn got_pex(&mut self, key: PeerKey, payload: &[u8], now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        // What can't be read costs nothing; what it names is only worth a try.
+        let Ok(Some(pex)) = peer.pex_reader.read(payload, now) else { return };
+        if self.task.finding.pex && !self.is_private() {
+            let addresses: Vec<SocketAddr> = pex.added.iter().map(|peer| peer.address).collect();
+            self.add_addresses(Source::Pex, &addresses, now);
+        }
+    }
+
     pub(super) fn has_room_to_dial(&self) -> bool {
         let dialling = self.peers.iter().filter(|(_, peer)| peer.met.is_none()).count();
         let needed = !self.is_complete() || self.task.goal.sharing().is_some();
@@ -198,9 +235,8 @@ impl Torrent<'_> {
             pex: self.task.finding.pex && !self.is_private(),
             down: limits.down.clone(),
             up: limits.up.clone(),
-            share: self.content.as_ref().map(super::Content::share),
+            share: self.share(),
             upload_only: self.is_complete(),
-            super_seed: self.is_super_seed(),
         }
     }
 }

@@ -64,6 +64,7 @@ impl Torrent<'_> {
         let change = PeerChange::Connected { source: peer.source, client: peer.client.clone() };
         let address = peer.address;
         self.watcher.event(&Event::Peer { address, change });
+        self.show_to_newcomer(key);
     }
 
     /// Both sides dialled each other: one connection is enough.
@@ -106,12 +107,9 @@ impl Torrent<'_> {
             content.picker.peer_left(&before);
         }
         self.part_if_both_complete(key, now);
+        self.show_to_newcomer(key);
         self.mind_interest(key);
         self.feed(key, now);
-    }
-
-    fn got_pex(&mut self, key: PeerKey, payload: &[u8], now: Instant) {
-        let _ = (key, payload, now);
     }
 
     fn got_have(&mut self, key: PeerKey, piece: PieceIndex, now: Instant) {
@@ -129,7 +127,7 @@ impl Torrent<'_> {
                 self.mind_interest(key);
                 self.feed(key, now);
             }
-            self.server.peer_has(key, piece);
+            self.peer_got(key, piece);
         }
     }
 

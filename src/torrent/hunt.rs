@@ -124,7 +124,7 @@ impl Torrent<'_> {
 
     /// Peers that came before the torrent's content was known hear of it now.
     pub(super) fn tell_all_what_is_known(&mut self) {
-        let Some(share) = self.content.as_ref().map(super::Content::share) else { return };
+        let Some(share) = self.share() else { return };
         for (_, peer) in self.peers.iter() {
             let Share { info, ours, reader } = &share;
             let share = Share { info: Arc::clone(info), ours: ours.clone(), reader: reader.clone() };

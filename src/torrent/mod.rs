@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 
+use crate::choker::SlotKeeper;
 use crate::dice::Dice;
 use crate::id::InfoHash;
 use crate::metainfo::Info;
@@ -80,6 +81,7 @@ impl<'w> Torrent<'w> {
         let (sender, inbox) = unbounded();
         let mut dice = Dice::from_kernel();
         let info_hash = task.what.info_hash();
+        let slots = SlotKeeper::new(task.limits.upload_slots, task.limits.up.bytes_per_s());
         Self {
             info_hash,
             inbox,
@@ -88,7 +90,7 @@ impl<'w> Torrent<'w> {
             peers: Peers::default(),
             swarm: Swarm::new(Dice::from_seed(dice.roll())),
             finder: Finder::default(),
-            server: Server::new(task.limits.upload_slots),
+            server: Server::new(slots, Dice::from_seed(dice.roll())),
             clock: Clock::start(Instant::now()),
             content: None,
             hunt: None,

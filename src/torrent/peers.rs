@@ -11,6 +11,7 @@ use crate::peer_key::PeerKey;
 use crate::rate::Meter;
 use crate::swarm::Source;
 use crate::wire::extension::ExtensionHandshake;
+use crate::wire::ut_pex::{PexReader, PexSender};
 
 /// A peer that was asked for something and brought nothing for this long gets nothing more to do until it
 /// brings something. libtorrent may hold one block back for ten seconds and then reject it.
@@ -45,6 +46,12 @@ pub struct Peer {
     pub has: Option<Bitfield>,
     /// How our trade with it stands.
     pub trade: Trade,
+    /// What it was told of other peers.
+    pub pex_sender: PexSender,
+    /// What it tells of other peers, no faster than it should.
+    pub pex_reader: PexReader,
+    /// When the connection began.
+    pub since: Instant,
 }
 
 /// Who wants what of whom, and how fast it goes.
@@ -56,8 +63,6 @@ pub struct Trade {
     pub interested: bool,
     /// It wants something.
     pub wants: bool,
-    /// Since when it may ask us.
-    pub unchoked_since: Option<Instant>,
     /// What it gives even while it chokes us (BEP 6).
     pub allowed_fast: Vec<PieceIndex>,
     /// How many bytes of jobs it could use at hand.
@@ -87,7 +92,6 @@ impl Peers {
             chokes_us: true,
             interested: false,
             wants: false,
-            unchoked_since: None,
             allowed_fast: Vec::new(),
             appetite: BLOCK_BYTES,
             lent: 0,
@@ -97,7 +101,19 @@ impl Peers {
             up: Meter::new(now),
         };
         let (client, extensions) = (String::new(), ExtensionHandshake::default());
-        let peer = Peer { address, source, leash, met: None, client, extensions, has: None, trade };
+        let peer = Peer {
+            address,
+            source,
+            leash,
+            met: None,
+            client,
+            extensions,
+            has: None,
+            trade,
+            pex_sender: PexSender::new(),
+            pex_reader: PexReader::new(),
+            since: now,
+        };
         self.rows.insert(key, peer);
     }
 
@@ -163,6 +179,15 @@ impl Peer {
     /// Whether it has everything.
     pub fn is_seed(&self) -> bool {
         self.has.as_ref().is_some_and(Bitfield::is_full)
+    }
+
+    /// Where others could dial it, as far as we know.
+    pub fn dialable(&self) -> Option<SocketAddr> {
+        match (self.source, self.extensions.listen_port) {
+            (Source::Incoming, None) => None,
+            (Source::Incoming, Some(port)) => Some(SocketAddr::new(self.address.ip(), port)),
+            (..) => Some(self.address),
+        }
     }
 
     /// Whether it answers when we ask.

@@ -139,6 +139,7 @@ impl Torrent<'_> {
             content.storage.tick(now).map_err(TorrentError::Storage)?;
         }
         self.serve(now);
+        self.tell_of_peers(now);
         self.look_for_more(now);
         self.tell_trackers_where_we_stand();
         self.mind_patience(now)
