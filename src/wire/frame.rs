@@ -7,13 +7,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::message::MAX_FRAME_BYTES;
+use super::message::{MAX_FRAME_BYTES, PIECE, PIECE_HEADER_BYTES};
 
 /// What stands before a block on the wire: length, message number, piece, begin; in bytes.
-pub const BLOCK_HEADER_BYTES: usize = 13;
-
-/// The message number of a block (BEP 3, `piece`).
-const PIECE_ID: u8 = 7;
+pub const BLOCK_HEADER_BYTES: usize = PIECE_HEADER_BYTES;
 
 /// A body of that much at least makes a block: number, piece and begin, and no byte of data.
 const MIN_BLOCK_BODY: u32 = 9;
@@ -85,7 +82,7 @@ impl FrameBuffer {
         if length as usize > MAX_FRAME_BYTES {
             return Err(OversizeFrame(length));
         }
-        if length >= MIN_BLOCK_BODY && body.first() == Some(&PIECE_ID) {
+        if length >= MIN_BLOCK_BODY && body.first() == Some(&PIECE) {
             let Some(header) = waiting.first_chunk::<BLOCK_HEADER_BYTES>() else { return Ok(None) };
             let [_, _, _, _, _, i0, i1, i2, i3, b0, b1, b2, b3] = *header;
             self.start += BLOCK_HEADER_BYTES;
@@ -140,19 +137,25 @@ mod tests {
     ];
 
     fn read(buffer: &mut FrameBuffer, missing: &mut u32, heard: &mut Vec<String>) {
+        assert!(read_on(buffer, missing, heard), "no frame is oversize");
+    }
+
+    /// Reads as far as it can; false at an oversize frame.
+    fn read_on(buffer: &mut FrameBuffer, missing: &mut u32, heard: &mut Vec<String>) -> bool {
         loop {
             if *missing > 0 {
                 let data = buffer.take(*missing as usize);
                 *missing -= data.len() as u32;
                 heard.extend(data.iter().map(|byte| format!("data {byte}")));
                 if *missing > 0 {
-                    return;
+                    return true;
                 }
             }
-            match buffer.next_frame().unwrap() {
-                None => return,
-                Some(Frame::Body) => heard.push(format!("body {:?}", buffer.body())),
-                Some(Frame::Block { index, begin, length }) => {
+            match buffer.next_frame() {
+                Err(OversizeFrame(_)) => return false,
+                Ok(None) => return true,
+                Ok(Some(Frame::Body)) => heard.push(format!("body {:?}", buffer.body())),
+                Ok(Some(Frame::Block { index, begin, length })) => {
                     heard.push(format!("block {index} {begin} {length}"));
                     *missing = length;
                 }
@@ -178,6 +181,28 @@ mod tests {
                 assert_eq!(heard, whole, "split at {first} and {second}");
                 assert!(buffer.is_empty());
             }
+        }
+    }
+
+    #[test]
+    fn noise_in_any_parts_reads_as_it_would_whole() {
+        let mut dice = crate::dice::Dice::from_seed(4);
+        for _ in 0..2000 {
+            // Short lengths, and ids around a block's: most of it makes frames.
+            let noise: Vec<u8> = (0..dice.below(200))
+                .map(|_| if dice.below(3) > 0 { 0 } else { dice.below(16) as u8 })
+                .collect();
+            let mut heard = [Vec::new(), Vec::new()];
+            for (heard, most) in heard.iter_mut().zip([noise.len().max(1), 1 + dice.below(9)]) {
+                let (mut buffer, mut missing) = (FrameBuffer::default(), 0);
+                for part in noise.chunks(most) {
+                    buffer.push(part);
+                    if !read_on(&mut buffer, &mut missing, heard) {
+                        break;
+                    }
+                }
+            }
+            assert_eq!(heard[0], heard[1], "{noise:?}");
         }
     }
 

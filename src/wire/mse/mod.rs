@@ -130,10 +130,8 @@ pub fn is_plain(first: &[u8]) -> Option<bool> {
 pub struct Agreed {
     /// The torrent it is about.
     pub info_hash: InfoHash,
-    /// To decrypt what will be received; `None` where the stream is plain.
-    pub rx: Option<Rc4>,
-    /// To encrypt what will be sent; `None` where the stream is plain.
-    pub tx: Option<Rc4>,
+    /// For what will be received and for what will be sent; `None` where the stream is plain.
+    pub ciphers: Option<(Rc4, Rc4)>,
     /// The beginning of the other side's stream, as far as it has come, decrypted.
     pub early: Vec<u8>,
 }
@@ -266,10 +264,10 @@ impl Line {
         let begin = early.len();
         early.extend_from_slice(&held.0);
         if selected == PLAINTEXT {
-            return Agreed { info_hash, rx: None, tx: None, early };
+            return Agreed { info_hash, ciphers: None, early };
         }
         rx.apply(&mut early[begin..]);
-        Agreed { info_hash, rx: Some(rx), tx: Some(tx), early }
+        Agreed { info_hash, ciphers: Some((rx, tx)), early }
     }
 }
 

@@ -91,5 +91,5 @@ fn friends(a: Encryption, b: Encryption, first: &[u8], cut: usize) {
     let (at_a, at_b) = (at_a.expect("two turns are enough"), at_b.expect("two turns are enough"));
     assert_eq!(at_b.early, first);
     assert!(at_a.early.is_empty());
-    assert_eq!(at_a.tx.is_some(), at_b.rx.is_some());
+    assert_eq!(at_a.ciphers.is_some(), at_b.ciphers.is_some());
 }
