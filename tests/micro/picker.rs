@@ -12,6 +12,9 @@ use crate::timing::Bench;
 
 const PEERS: usize = 100;
 
+/// How many questions are measured together.
+const SLICE: u64 = 500;
+
 /// A piece is one block: nothing but the choice is measured.
 const PIECE_BYTES: u64 = BLOCK_BYTES as u64;
 
@@ -63,33 +66,42 @@ fn joins(bench: &mut Bench) {
 }
 
 fn case(bench: &mut Bench, name: &str, pieces: u32, peers: &[Bitfield], order: Order) {
-    let plan = plan(pieces, peers, order);
-    let (asked, came) = download(plan.clone(), peers);
-    assert!(came * 100 >= pieces * 95, "{came} of {pieces} pieces came");
-    bench.case(&format!("{pieces} pieces, {name}"), asked, || {
-        black_box(download(plan.clone(), peers));
-    });
+    let mut download = Download { plan: plan(pieces, peers, order), picker: None, peers, turn: 0, idle: 0 };
+    // Slices of a download, one after the other: a sample is short enough to be left alone by the neighbours.
+    bench.case(&format!("{pieces} pieces, {name}"), SLICE, || download.go_on(SLICE));
 }
 
-/// Fetches what the peers have, in turn; how often one was asked, and how many pieces came.
-fn download(mut picker: Picker, peers: &[Bitfield]) -> (u64, u32) {
-    let (mut asked, mut idle) = (0, 0);
-    for (peer, has) in peers.iter().enumerate().cycle() {
-        asked += 1;
-        match picker.pick(ask(peer, has, 1_000_000)) {
-            Some(job) => {
-                idle = 0;
-                let received = picker.received(PeerKey(peer as u32), job.range);
-                assert!(received.piece_full);
-                picker.verified(job.range.piece);
+/// A download that begins anew when it is done.
+struct Download<'a> {
+    plan: Picker,
+    picker: Option<Picker>,
+    peers: &'a [Bitfield],
+    turn: usize,
+    idle: usize,
+}
+
+impl Download<'_> {
+    fn go_on(&mut self, questions: u64) {
+        for _ in 0..questions {
+            let picker = self.picker.get_or_insert_with(|| self.plan.clone());
+            self.turn += 1;
+            let peer = self.turn % self.peers.len();
+            match black_box(picker.pick(ask(peer, &self.peers[peer], 1_000_000))) {
+                Some(job) => {
+                    self.idle = 0;
+                    let received = picker.received(PeerKey(peer as u32), job.range);
+                    assert!(received.piece_full);
+                    picker.verified(job.range.piece);
+                }
+                None => self.idle += 1,
             }
-            None => idle += 1,
-        }
-        if idle == peers.len() {
-            break;
+            if self.idle == self.peers.len() {
+                let (came, pieces) = (picker.have().count(), picker.have().pieces());
+                assert!(u64::from(came) * 100 >= u64::from(pieces) * 95, "{came} of {pieces} pieces came");
+                (self.picker, self.idle) = (None, 0);
+            }
         }
     }
-    (asked, picker.have().count())
 }
 
 fn ask(peer: usize, has: &Bitfield, rate_bytes_per_s: u64) -> Ask<'_> {
