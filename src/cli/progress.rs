@@ -21,7 +21,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 const LINE_AT_LEAST_EVERY: Duration = Duration::from_secs(600);
 
 /// How long a reason for waiting must hold before it is told: most waits are over at once.
-const WAITING_AFTER: Duration = Duration::from_secs(3);
+const WAITING_AFTER: Duration = Duration::from_secs(1);
 
 /// How many columns of a name are shown in the line.
 const NAME_COLUMNS: usize = 28;
@@ -62,6 +62,8 @@ struct PlainLines {
 struct Wait {
     reason: Option<(String, Instant)>,
     told: Option<(String, Instant)>,
+    /// How long to say nothing more, whatever changes: longer each time, until something moves.
+    pause: Duration,
 }
 
 impl Progress {
@@ -137,8 +139,8 @@ impl Progress {
         }
     }
 
-    /// Says why a torrent waits: once it has waited a while, and again when the reason is another, but not
-    /// more often than plain lines come.
+    /// Says why a torrent waits: once it has waited a while, and again when the reason is another, but more
+    /// and more rarely; a reason may have numbers in it that change all the time.
     fn explain(&mut self, rows: &[Row], at: usize, now: Instant) {
         if self.waits.len() <= at {
             self.waits.resize(at + 1, Wait::default());
@@ -146,6 +148,7 @@ impl Progress {
         let wait = &mut self.waits[at];
         let Some(reason) = &rows[at].snapshot.waiting else {
             wait.reason = None;
+            wait.pause = Duration::ZERO;
             return;
         };
         let since = match &wait.reason {
@@ -156,11 +159,12 @@ impl Progress {
             }
         };
         let is_news = wait.told.as_ref().is_none_or(|(told, when)| {
-            told != reason && now.duration_since(*when) >= LINE_EVERY
-                || now.duration_since(*when) >= LINE_AT_LEAST_EVERY
+            let silent = now.duration_since(*when);
+            silent >= LINE_EVERY.max(wait.pause) && told != reason || silent >= LINE_AT_LEAST_EVERY
         });
         if is_news && now.duration_since(since) >= WAITING_AFTER {
             wait.told = Some((reason.clone(), now));
+            wait.pause = (wait.pause * 2).clamp(LINE_EVERY, LINE_AT_LEAST_EVERY);
             let line = format!("waiting: {reason}");
             self.say(rows, at, &line);
         }
@@ -486,6 +490,18 @@ mod tests {
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].ends_with("waiting: no tracker answered\n"));
         assert!(said[1].ends_with("waiting: all 3 peers choke us\n"));
+    }
+
+    #[test]
+    fn a_reason_with_changing_numbers_floods_nobody() {
+        let (mut stage, tape) = stage(false, Some(80), 1);
+        for second in 0..3600 {
+            let waiting = Some(format!("{} peers known, and none could be connected", second / 2));
+            stage.snapshot(Snapshot { waiting, ..Default::default() });
+            stage.pass(Duration::from_secs(1));
+        }
+        let said = tape.try_iter().filter(|line| line.ends_with('\n')).count();
+        assert!((5..=12).contains(&said), "{said} lines in an hour");
     }
 
     #[test]
