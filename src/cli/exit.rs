@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::storage::StorageError;
 use crate::sys::Signal;
+use crate::torrent::TorrentError;
 
 /// What the program's end says to a script.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -94,6 +95,21 @@ impl From<StorageError> for Failure {
                 Code::Disk
             }
             StorageError::Stopped => Code::Other,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<TorrentError> for Failure {
+    fn from(error: TorrentError) -> Self {
+        let code = match error {
+            TorrentError::Storage(error) => return error.into(),
+            TorrentError::GaveUp { reached: true, .. } => Code::GaveUp,
+            TorrentError::GaveUp { reached: false, .. } => Code::Network,
+            TorrentError::Metadata(_) => Code::NotATorrent,
+            TorrentError::Choice(_) => Code::Usage,
+            TorrentError::Incomplete { .. } => Code::Differences,
+            TorrentError::System(_) => Code::Other,
         };
         Self::new(code, error.to_string())
     }

@@ -5,7 +5,7 @@ use super::exit::{Code, Failure};
 use super::screen::Output;
 use super::settings::Settings;
 use super::work;
-use crate::torrent::{Goal, Sharing};
+use crate::torrent::Goal;
 
 /// Runs the command with these flags.
 ///
@@ -21,5 +21,5 @@ fn goal(settings: &Settings) -> Goal {
     if seeding.ratio.is_none() && seeding.time.is_none() {
         return Goal::Get;
     }
-    Goal::GetAndShare(Sharing { ratio: seeding.ratio, time: seeding.time, super_seed: seeding.super_seed })
+    Goal::GetAndShare(seeding)
 }

@@ -25,7 +25,8 @@ pub mod row; //      what is known of a torrent by those who print
 pub mod progress; // what torrents tell, for people
 pub mod events; //   what torrents tell, for programs
 pub mod watch; //    from the threads of torrents to the one that prints
-pub mod work; //     torrents, each with its owner, behind one listener
+pub mod station; //  what all torrents of one process share
+pub mod work; //     what get and seed have in common
 
 // A file per command.
 pub mod check;

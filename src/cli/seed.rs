@@ -5,7 +5,7 @@ use super::exit::{Code, Failure};
 use super::screen::Output;
 use super::settings::Settings;
 use super::work;
-use crate::torrent::{Goal, Sharing};
+use crate::torrent::Goal;
 
 /// Runs the command with these flags.
 ///
@@ -17,6 +17,5 @@ pub fn run(flags: &Flags, _output: Output) -> Result<Code, Failure> {
 
 /// Until a signal comes, unless there is a limit.
 fn goal(settings: &Settings) -> Goal {
-    let seeding = settings.seeding;
-    Goal::Seed(Sharing { ratio: seeding.ratio, time: seeding.time, super_seed: seeding.super_seed })
+    Goal::Seed(settings.seeding)
 }

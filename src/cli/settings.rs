@@ -11,6 +11,7 @@ use super::screen::Output;
 use super::select::Select;
 use super::units;
 use crate::storage::Place;
+use crate::torrent::{Patience, Sharing};
 use crate::wire::mse::Encryption;
 
 /// Connections a torrent holds at most, if nothing else is said.
@@ -79,28 +80,6 @@ pub struct Discovery {
     pub web_seeds: bool,
 }
 
-/// When to give up; `None` is never.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Patience {
-    /// For the whole download.
-    pub max_time: Option<Duration>,
-    /// Without a verified piece, or without metadata.
-    pub stall: Option<Duration>,
-    /// For a magnet link's metadata.
-    pub metadata: Option<Duration>,
-}
-
-/// How long to share.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Seeding {
-    /// Until this many times the size is uploaded.
-    pub ratio: Option<f64>,
-    /// This long.
-    pub time: Option<Duration>,
-    /// Whether each peer is shown pieces nobody has yet (BEP 16).
-    pub super_seed: bool,
-}
-
 /// What of a torrent is fetched, and in which order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Choice {
@@ -128,7 +107,7 @@ pub struct Settings {
     /// When to give up.
     pub patience: Patience,
     /// How long to share.
-    pub seeding: Seeding,
+    pub seeding: Sharing,
     /// Where a magnet link's `.torrent` is kept.
     pub save_torrent: Option<PathBuf>,
 }
@@ -149,8 +128,8 @@ impl Settings {
             limits: Limits::of(flags)?,
             net: Net::of(flags)?,
             discovery: Discovery::of(flags)?,
-            patience: Patience::of(flags)?,
-            seeding: Seeding::of(flags)?,
+            patience: patience(flags)?,
+            seeding: sharing(flags)?,
             save_torrent: flags.path(Opt::SaveTorrent),
         })
     }
@@ -238,27 +217,23 @@ impl Discovery {
     }
 }
 
-impl Patience {
-    fn of(flags: &Flags) -> Result<Self, Failure> {
-        let read = |option| -> Result<Option<Duration>, Failure> {
-            Ok(flags.read(option, units::time)?.filter(|time| !time.is_zero()))
-        };
-        Ok(Self {
-            max_time: read(Opt::MaxTime)?,
-            stall: read(Opt::StallTimeout)?,
-            metadata: read(Opt::MetadataTimeout)?,
-        })
-    }
+fn patience(flags: &Flags) -> Result<Patience, Failure> {
+    let read = |option| -> Result<Option<Duration>, Failure> {
+        Ok(flags.read(option, units::time)?.filter(|time| !time.is_zero()))
+    };
+    Ok(Patience {
+        max_time: read(Opt::MaxTime)?,
+        stall: read(Opt::StallTimeout)?,
+        metadata: read(Opt::MetadataTimeout)?,
+    })
 }
 
-impl Seeding {
-    fn of(flags: &Flags) -> Result<Self, Failure> {
-        Ok(Self {
-            ratio: flags.read(Opt::SeedRatio, ratio)?,
-            time: flags.read(Opt::SeedTime, units::time)?,
-            super_seed: flags.has(Opt::SuperSeed),
-        })
-    }
+fn sharing(flags: &Flags) -> Result<Sharing, Failure> {
+    Ok(Sharing {
+        ratio: flags.read(Opt::SeedRatio, ratio)?,
+        time: flags.read(Opt::SeedTime, units::time)?,
+        super_seed: flags.has(Opt::SuperSeed),
+    })
 }
 
 /// A name that stays in the folder it is put in.
@@ -374,7 +349,7 @@ mod tests {
         assert_eq!(settings.net.encryption, Encryption::PlainFirst);
         assert!(settings.discovery.dht && settings.discovery.pex && settings.discovery.use_trackers);
         assert_eq!(settings.patience, Patience::default());
-        assert_eq!(settings.seeding, Seeding::default());
+        assert_eq!(settings.seeding, Sharing::default());
     }
 
     #[test]

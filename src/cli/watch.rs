@@ -69,7 +69,7 @@ impl Printer {
 
     /// The watcher of the torrent of this number among the titles.
     pub fn reporter(&self, at: usize) -> Reporter {
-        Reporter { at, letters: self.letters.clone(), output: self.output }
+        Reporter { at, letters: self.letters.clone(), output: self.output, unsent: None }
     }
 
     /// Prints the last words and ends. After a signal it doesn't wait for a reader that doesn't read.
@@ -93,12 +93,22 @@ pub struct Reporter {
     at: usize,
     letters: Sender<Letter>,
     output: Output,
+    /// The last snapshot, if the printer was too busy for it.
+    unsent: Option<Snapshot>,
 }
 
 impl Reporter {
     /// Tells how the work on the torrent ended.
-    pub fn ended(&self, how: Result<Ending, Failure>) {
+    pub fn ended(&mut self, how: Result<Ending, Failure>) {
+        self.send_last_snapshot();
         let _ = self.letters.send(Letter::Ended(self.at, how, Moment::now()));
+    }
+
+    /// The figures that go with a last word must be those of the end.
+    fn send_last_snapshot(&mut self) {
+        if let Some(snapshot) = self.unsent.take() {
+            let _ = self.letters.send(Letter::Snapshot(self.at, snapshot, Moment::now()));
+        }
     }
 
     /// Whether anyone would see it: what is only for the talkative isn't sent to the others.
@@ -116,6 +126,9 @@ impl Reporter {
 
 impl Watcher for Reporter {
     fn event(&mut self, event: &Event) {
+        if matches!(event, Event::Complete) {
+            self.send_last_snapshot();
+        }
         if self.is_of_interest(event) {
             // The printer outlives the torrents, unless it broke; then nobody is left to hear.
             let _ = self.letters.send(Letter::Event(self.at, event.clone(), Moment::now()));
@@ -123,7 +136,9 @@ impl Watcher for Reporter {
     }
 
     fn snapshot(&mut self, snapshot: &Snapshot) {
-        let _ = self.letters.try_send(Letter::Snapshot(self.at, snapshot.clone(), Moment::now()));
+        let letter = Letter::Snapshot(self.at, snapshot.clone(), Moment::now());
+        let sent = self.letters.try_send(letter).is_ok();
+        self.unsent = (!sent).then(|| snapshot.clone());
     }
 }
 

@@ -1,239 +1,120 @@
-//! What `get` and `seed` share: torrents, each with its owner, behind one listener, watched by one printer.
+//! What `get` and `seed` have in common: some torrents, each with its owner, watched by one printer.
 
-use std::sync::Arc;
+use std::ffi::OsString;
+use std::thread::Builder;
+
+use crossbeam_channel::{Receiver, unbounded};
 
 use super::args::Flags;
-use super::exit::{Code, Failure, plain};
+use super::exit::{Code, Failure};
 use super::row::{Ending, Title};
-use super::settings::{self, Port, Settings};
-use super::source::{Found, Source};
+use super::settings::Settings;
+use super::source::Source;
+use super::station::Station;
 use super::stop::Stop;
 use super::watch::{Printer, Reporter};
-use crate::id::PeerId;
-use crate::peer::greeting::Host;
-use crate::peer::listener::{self, Listener};
-use crate::peer::throttle::Throttle;
-use crate::picker::Order;
-use crate::storage::{Selection, StorageError};
-use crate::sys;
-use crate::torrent::{
-    Choice, Ended, Finding, Goal, Letter, Limits, Net, Patience, Task, Torrent, TorrentError, What,
-};
-use crate::wire::handshake::Reserved;
+use crate::torrent::Goal;
 
-/// The ports that every client tries, in order.
-const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
+/// How many downloads go on at once; the others wait for their turn. Beyond that they take each other's disk
+/// and line.
+const MAX_DOWNLOADS: usize = 8;
+
+/// How one torrent went.
+type Outcome = Result<Ending, Failure>;
 
 /// Works on every torrent of the command line until its goal is reached.
 ///
 /// # Errors
-/// What went wrong, with the code to exit with; said already, unless nothing could begin.
+/// What went wrong before anything could begin, with the code to exit with. What goes wrong with a torrent is
+/// printed with it, and in the code.
 pub fn run(flags: &Flags, goal: impl Fn(&Settings) -> Goal) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
-    let stop = Stop::install()?;
-    sys::catch_bus_errors(settings.output.json).map_err(|error| system("can't catch SIGBUS", &error))?;
-    // More connections than descriptors would fail one by one; that they can't be had is no reason to stop.
-    let _ = sys::raise_open_files();
-    let listener = listen(&settings.net)?;
     let titles = flags.operands.iter().map(|word| Title {
         typed: word.to_string_lossy().into_owned(),
         dir: settings.place.dir.clone(),
         out: settings.place.name.clone(),
     });
-    let printer = Printer::start(settings.output, titles.collect())?;
-    let desk = Desk { goal: goal(&settings), throttles: Throttles::of(&settings), settings, listener };
-    let results = desk.work_on_all(flags, &printer, &stop);
-    let code = overall(&results);
-    let failure = (results.len() > 1 && code == Code::SomeFailed).then(|| some_failed(&results));
-    printer.close(failure, stop.code().is_some());
+    let titles: Vec<_> = titles.collect();
+    if titles.len() > 1 && settings.place.name.is_some() {
+        return Err(Failure::usage("--out is one name, and these are several torrents"));
+    }
+    let goal = goal(&settings);
+    let station = Station::open(settings, Stop::install()?)?;
+    let printer = Printer::start(station.settings.output, titles)?;
+    let outcomes = Desk { station: &station, goal, words: &flags.operands }.work(&printer);
+    let code = code_of(&outcomes);
+    printer.close(summary(code, &outcomes), station.stop.code().is_some());
     Ok(code)
 }
 
-/// What all torrents of this run have in common.
-struct Desk {
-    settings: Settings,
+/// The torrents of the command line, and what is to become of them.
+struct Desk<'a> {
+    station: &'a Station,
     goal: Goal,
-    throttles: Throttles,
-    listener: Listener,
+    words: &'a [OsString],
 }
 
-struct Throttles {
-    down: Arc<Throttle>,
-    up: Arc<Throttle>,
-}
-
-impl Throttles {
-    fn of(settings: &Settings) -> Self {
-        let limit = |rate: Option<u64>| Arc::new(Throttle::new(rate.unwrap_or(0)));
-        Self { down: limit(settings.limits.down_bytes_per_s), up: limit(settings.limits.up_bytes_per_s) }
-    }
-}
-
-impl Desk {
-    /// The first torrent's owner is this thread; the others have one each.
-    fn work_on_all(&self, flags: &Flags, printer: &Printer, stop: &Stop) -> Vec<Result<Ending, Failure>> {
-        let count = flags.operands.len();
-        let (first, rest) = flags.operands.split_first().expect("the options' table asks for one at least");
+impl Desk<'_> {
+    /// Works on all of them: as many at once as may be, one of them on this thread.
+    fn work(&self, printer: &Printer) -> Vec<Outcome> {
+        let (queue, turns) = unbounded();
+        (0..self.words.len()).for_each(|at| queue.send(at).expect("the other end is here"));
+        drop(queue);
         std::thread::scope(|scope| {
-            let others: Vec<_> = rest
-                .iter()
-                .zip(1..)
-                .map(|(word, at)| {
-                    let reporter = printer.reporter(at);
-                    scope.spawn(move || self.work_on(&Source::of(word), reporter, stop, count))
+            let helpers: Vec<_> = (1..self.at_once())
+                .map_while(|number| {
+                    let turns = &turns;
+                    let name = format!("torrent-{number}");
+                    // Without a thread the others do the work, one after the other.
+                    Builder::new()
+                        .name(name)
+                        .spawn_scoped(scope, move || self.take_turns(turns, printer))
+                        .ok()
                 })
                 .collect();
-            let mut results = vec![self.work_on(&Source::of(first), printer.reporter(0), stop, count)];
-            results.extend(others.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(Failure::new(Code::Other, "the torrent's thread failed")))
-            }));
-            results
+            let mut outcomes = self.take_turns(&turns, printer);
+            for helper in helpers {
+                outcomes.extend(helper.join().unwrap_or_else(|_| {
+                    vec![Err(Failure::new(
+                        Code::Other,
+                        "a torrent's thread failed, which is a fault in rill",
+                    ))]
+                }));
+            }
+            outcomes
         })
     }
 
-    fn work_on(
-        &self,
-        source: &Source,
-        mut reporter: Reporter,
-        stop: &Stop,
-        count: usize,
-    ) -> Result<Ending, Failure> {
-        let end = self.carry_out(source, &mut reporter, stop, count);
-        reporter.ended(end.clone());
-        end
+    fn at_once(&self) -> usize {
+        if self.goal.is_seed() { self.words.len() } else { self.words.len().min(MAX_DOWNLOADS) }
     }
 
-    fn carry_out(
-        &self,
-        source: &Source,
-        reporter: &mut Reporter,
-        stop: &Stop,
-        count: usize,
-    ) -> Result<Ending, Failure> {
-        let task = self.task(source.load(self.settings.net.bind)?, count)?;
-        let shares = task.goal.sharing().is_some();
-        let torrent = Torrent::new(task, reporter);
-        let (info_hash, mailbox) = (torrent.info_hash(), torrent.mailbox());
-        let stopped = mailbox.clone();
-        stop.then(move || _ = stopped.put(Letter::Stop));
-        let door = move |arrival| mailbox.put(Letter::Arrived(Box::new(arrival)));
-        self.listener.register(info_hash, Box::new(door));
-        let end = torrent.run();
-        self.listener.unregister(info_hash);
-        match end {
-            Ok(Ended::Done) if shares => Ok(Ending::Shared),
-            Ok(Ended::Done) => Ok(Ending::Complete),
-            Ok(Ended::Stopped) => Ok(Ending::Stopped(stop.code().unwrap_or(Code::Other))),
-            Err(error) => Err(failure_of(&error)),
+    fn take_turns(&self, turns: &Receiver<usize>, printer: &Printer) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for at in turns {
+            let mut reporter = printer.reporter(at);
+            let outcome = self.work_on(Source::of(&self.words[at]), &mut reporter);
+            reporter.ended(outcome.clone());
+            outcomes.push(outcome);
         }
+        outcomes
     }
 
-    fn task(&self, found: Found, count: usize) -> Result<Task, Failure> {
-        let Settings { place, choice, limits, net, discovery, patience, save_torrent, .. } = &self.settings;
-        let what = match found {
-            Found::Torrent(metainfo) => What::of(*metainfo),
-            Found::Link(magnet) => What::Magnet(magnet),
-        };
-        Ok(Task {
-            what,
-            place: place.clone(),
-            choice: Choice {
-                select: choose(choice)?,
-                order: if choice.sequential { Order::Sequential } else { Order::RarestFirst },
-            },
-            limits: Limits {
-                max_peers: limits.max_peers,
-                memory_bytes: limits.memory_bytes / count.max(1) as u64,
-                down: Arc::clone(&self.throttles.down),
-                up: Arc::clone(&self.throttles.up),
-                upload_slots: limits.upload_slots,
-            },
-            net: Net { host: self.listener.host(), port: self.listener.port(), bind: net.bind },
-            finding: Finding {
-                trackers: discovery.trackers.clone(),
-                use_trackers: discovery.use_trackers,
-                peers: discovery.peers.clone(),
-                addresses: Vec::new(),
-                pex: discovery.pex,
-                web_seeds: discovery.web_seeds,
-            },
-            patience: Patience {
-                max_time: patience.max_time,
-                stall: patience.stall,
-                metadata: patience.metadata,
-            },
-            goal: self.goal,
-            save_torrent: save_torrent.clone(),
-        })
-    }
-}
-
-/// The files that `--select` means, once they are known.
-fn choose(choice: &settings::Choice) -> Result<crate::torrent::Select, Failure> {
-    match &choice.select {
-        None => Ok(Box::new(|_| Ok(Selection::All))),
-        Some(list) => {
-            let select = list.clone();
-            Ok(Box::new(move |info| select.of(info).map(Selection::Files)))
-        }
-    }
-}
-
-fn listen(net: &settings::Net) -> Result<Listener, Failure> {
-    let host = Host {
-        peer_id: PeerId::generate(),
-        reserved: Reserved::ours(false),
-        bind: net.bind.filter(|ip| !ip.is_unspecified()),
-    };
-    let sockets = match net.port {
-        Port::Exactly(port) => listener::bind(net.bind, [port]).map_err(|error| {
-            let text = format!("can't listen on port {port}: {}", plain(&error));
-            Failure::new(Code::Network, text)
-        })?,
-        Port::FirstFree => USUAL_PORTS
-            .chain([0])
-            .find_map(|port| listener::bind(net.bind, [port]).ok())
-            .ok_or_else(|| Failure::new(Code::Network, "can't listen on any port"))?,
-    };
-    Listener::start(sockets, host).map_err(|error| system("can't listen for peers", &error))
-}
-
-fn system(what: &str, error: &std::io::Error) -> Failure {
-    Failure::new(Code::Other, format!("{what}: {}", plain(error)))
-}
-
-fn failure_of(error: &TorrentError) -> Failure {
-    let code = match error {
-        TorrentError::Storage(error) => code_of_storage(error),
-        TorrentError::GaveUp { reached: true, .. } => Code::GaveUp,
-        TorrentError::GaveUp { reached: false, .. } => Code::Network,
-        TorrentError::Metadata(_) => Code::NotATorrent,
-        TorrentError::Choice(_) => Code::Usage,
-        TorrentError::Incomplete { .. } => Code::Differences,
-        TorrentError::System(_) => Code::Other,
-    };
-    Failure::new(code, error.to_string())
-}
-
-/// Which code a storage error ends with.
-pub fn code_of_storage(error: &StorageError) -> Code {
-    match error {
-        StorageError::DiskFull { .. } | StorageError::NoInodes { .. } => Code::DiskFull,
-        StorageError::InTheWay { .. } => Code::InTheWay,
-        _ => Code::Disk,
+    fn work_on(&self, source: Source, reporter: &mut Reporter) -> Outcome {
+        // Those whose turn comes after the signal don't even begin.
+        let Some(found) = self.station.load(source)? else { return Ok(self.station.stopped()) };
+        self.station.run(self.station.task(found, self.goal, self.at_once()), reporter)
     }
 }
 
 /// A signal wins over everything, for it is what the script did; then the one failure there is.
-fn overall(results: &[Result<Ending, Failure>]) -> Code {
-    let stopped = results.iter().find_map(|result| match result {
+fn code_of(outcomes: &[Outcome]) -> Code {
+    let stopped = outcomes.iter().find_map(|outcome| match outcome {
         Ok(ending @ Ending::Stopped(_)) => Some(ending.code()),
         _ => None,
     });
-    let mut failures = results.iter().filter_map(|result| result.as_ref().err());
-    match (stopped, failures.next(), results.len()) {
+    let mut failures = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    match (stopped, failures.next(), outcomes.len()) {
         (Some(code), ..) => code,
         (None, None, _) => Code::Done,
         (None, Some(failure), 1) => failure.code,
@@ -241,7 +122,27 @@ fn overall(results: &[Result<Ending, Failure>]) -> Code {
     }
 }
 
-fn some_failed(results: &[Result<Ending, Failure>]) -> Failure {
-    let failed = results.iter().filter(|result| result.is_err()).count();
-    Failure::new(Code::SomeFailed, format!("{failed} of {} torrents failed", results.len()))
+/// The last word where there were several torrents and some failed.
+fn summary(code: Code, outcomes: &[Outcome]) -> Option<Failure> {
+    let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    let message = format!("{failed} of {} torrents failed", outcomes.len());
+    (code == Code::SomeFailed).then(|| Failure::new(code, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failure_has_its_own_code_and_several_torrents_share_one() {
+        let failed = || Err(Failure::new(Code::Disk, "can't read it"));
+        let stopped = || Ok(Ending::Stopped(Code::Terminated));
+        assert_eq!(code_of(&[Ok(Ending::Complete)]), Code::Done);
+        assert_eq!(code_of(&[failed()]), Code::Disk);
+        assert_eq!(code_of(&[failed(), Ok(Ending::Complete)]), Code::SomeFailed);
+        assert_eq!(code_of(&[failed(), stopped()]), Code::Terminated);
+        assert_eq!(summary(Code::Disk, &[failed()]), None);
+        let several = [failed(), Ok(Ending::Shared), failed()];
+        assert_eq!(summary(code_of(&several), &several).unwrap().message, "2 of 3 torrents failed");
+    }
 }

@@ -60,14 +60,16 @@ pub fn sendfile(socket: &impl AsFd, file: &File, offset: u64, length: usize) -> 
     }
 }
 
-/// Dials an address from a local one, where it matters which; waits for at most `timeout`.
+/// Dials an address from a local one, where it matters which; waits for at most `timeout`. From an address of
+/// one family nobody of the other can be reached.
 ///
 /// # Errors
 /// The connection's, `TimedOut`, or that the local address isn't ours.
 pub fn connect(to: SocketAddr, from: Option<IpAddr>, timeout: Duration) -> io::Result<TcpStream> {
-    let Some(from) = from.filter(|ip| ip.is_ipv4() == to.is_ipv4()) else {
-        return TcpStream::connect_timeout(&to, timeout);
-    };
+    let Some(from) = from else { return TcpStream::connect_timeout(&to, timeout) };
+    if from.is_ipv4() != to.is_ipv4() {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    }
     let family = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: no pointers are passed.
     let fd = checked(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;

@@ -177,15 +177,19 @@ impl Torrent<'_> {
 
     /// When the last wanted piece is verified: flush, give the final name, tell everyone.
     pub(super) fn complete_if_done(&mut self) -> Result<(), TorrentError> {
-        let Some(content) = self.content.as_mut().filter(|content| content.complete_since.is_none()) else {
+        let Some(content) = self.content.as_ref().filter(|content| content.complete_since.is_none()) else {
             return Ok(());
         };
         if self.mailbox.is_stopped() || !content.picker.is_done() {
             return Ok(());
         }
-        content.storage.finish().map_err(TorrentError::Storage)?;
         let now = Instant::now();
-        content.complete_since = Some(now);
+        // The figures that go with `Complete`.
+        self.tell_where_it_stands(now);
+        if let Some(content) = &mut self.content {
+            content.storage.finish().map_err(TorrentError::Storage)?;
+            content.complete_since = Some(Instant::now());
+        }
         self.watcher.event(&Event::Complete);
         self.tell_trackers_where_we_stand();
         self.finder.completed();

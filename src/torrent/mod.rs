@@ -117,6 +117,9 @@ impl<'w> Torrent<'w> {
     /// Why the task could not be done.
     pub fn run(mut self) -> Result<Ended, TorrentError> {
         let end = self.work();
+        if !matches!(end, Ok(Ended::Done)) || self.task.goal.sharing().is_some() {
+            self.tell_where_it_stands(Instant::now());
+        }
         let closed = self.content.take().map_or(Ok(()), |content| content.storage.close());
         // Peers first: a farewell to trackers may take a second.
         self.peers = Peers::default();

@@ -16,7 +16,13 @@ impl Torrent<'_> {
         })
     }
 
-    pub(super) fn snapshot(&mut self, now: Instant) -> Snapshot {
+    /// Gives the watcher a snapshot.
+    pub(super) fn tell_where_it_stands(&mut self, now: Instant) {
+        let snapshot = self.snapshot(now);
+        self.watcher.snapshot(&snapshot);
+    }
+
+    fn snapshot(&mut self, now: Instant) -> Snapshot {
         let (downloaded, uploaded) = self.totals();
         let (mut down, mut up) = (0, 0);
         for (_, peer) in self.peers.iter_mut() {

@@ -166,7 +166,7 @@ pub struct Finding {
 }
 
 /// When a torrent gives up; `None` is never.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Patience {
     /// For the whole download.
     pub max_time: Option<Duration>,
@@ -188,7 +188,7 @@ pub enum Goal {
 }
 
 /// How long to share; by whichever of these comes first, without either for ever.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Sharing {
     /// Uploaded bytes over the torrent's size.
     pub ratio: Option<f64>,

@@ -86,8 +86,7 @@ impl Torrent<'_> {
         }
         if now >= self.clock.next_snapshot {
             self.clock.next_snapshot = now + if self.is_idle() { IDLE_TICK } else { SNAPSHOT };
-            let snapshot = self.snapshot(now);
-            self.watcher.snapshot(&snapshot);
+            self.tell_where_it_stands(now);
         }
         Ok(None)
     }

@@ -1,0 +1,160 @@
+//! What all torrents of one process share: the settings, who we are, where we listen, the limits, and being told to
+//! stop.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::exit::{Code, Failure, plain};
+use super::row::Ending;
+use super::settings::{self, Port, Settings};
+use super::source::{Found, Source};
+use super::stop::Stop;
+use crate::id::PeerId;
+use crate::peer::greeting::Host;
+use crate::peer::listener::{self, Listener};
+use crate::peer::throttle::Throttle;
+use crate::picker::Order;
+use crate::report::Watcher;
+use crate::storage::Selection;
+use crate::sys;
+use crate::torrent::{Choice, Ended, Finding, Goal, Letter, Limits, Net, Select, Task, Torrent, What};
+use crate::wire::handshake::Reserved;
+
+/// The ports that every client tries, in order.
+const USUAL_PORTS: RangeInclusive<u16> = 6881..=6889;
+
+/// The place torrents start from.
+#[derive(Debug)]
+pub struct Station {
+    /// What was asked for.
+    pub settings: Settings,
+    /// The signals.
+    pub stop: Stop,
+    listener: Listener,
+    down: Arc<Throttle>,
+    up: Arc<Throttle>,
+}
+
+impl Station {
+    /// Listens for peers and signals, and prepares the process for many connections and broken disks.
+    ///
+    /// # Errors
+    /// [`Code::Network`] when the port that was asked for is taken.
+    pub fn open(settings: Settings, stop: Stop) -> Result<Self, Failure> {
+        sys::catch_bus_errors(settings.output.json)
+            .map_err(|error| system("can't catch bus errors", &error))?;
+        // More connections than descriptors would fail one by one; that they can't be had is no reason to stop.
+        let _ = sys::raise_open_files();
+        let listener = listen(&settings.net)?;
+        let limit = |rate: Option<u64>| Arc::new(Throttle::new(rate.unwrap_or(0)));
+        let down = limit(settings.limits.down_bytes_per_s);
+        let up = limit(settings.limits.up_bytes_per_s);
+        Ok(Self { settings, stop, listener, down, up })
+    }
+
+    /// Finds out what a TORRENT is; `None` when a signal came meanwhile.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub fn load(&self, source: Source) -> Result<Option<Found>, Failure> {
+        let bind = self.settings.net.bind;
+        self.stop.race("load", move || source.load(bind))?.transpose()
+    }
+
+    /// What the owner of a torrent is told to do, when `at_once` of them share the memory.
+    pub fn task(&self, found: Found, goal: Goal, at_once: usize) -> Task {
+        let Settings { place, choice, limits, net, discovery, patience, save_torrent, .. } = &self.settings;
+        Task {
+            what: match found {
+                Found::Torrent(metainfo) => What::of(*metainfo),
+                Found::Link(magnet) => What::Magnet(magnet),
+            },
+            place: place.clone(),
+            choice: Choice {
+                select: select(choice),
+                order: if choice.sequential { Order::Sequential } else { Order::RarestFirst },
+            },
+            limits: Limits {
+                max_peers: limits.max_peers,
+                memory_bytes: limits.memory_bytes / at_once.max(1) as u64,
+                down: Arc::clone(&self.down),
+                up: Arc::clone(&self.up),
+                upload_slots: limits.upload_slots,
+            },
+            net: Net { host: self.listener.host(), port: self.listener.port(), bind: net.bind },
+            finding: Finding {
+                trackers: discovery.trackers.clone(),
+                use_trackers: discovery.use_trackers,
+                peers: discovery.peers.clone(),
+                addresses: Vec::new(),
+                pex: discovery.pex,
+                web_seeds: discovery.web_seeds,
+            },
+            patience: *patience,
+            goal,
+            save_torrent: save_torrent.clone(),
+        }
+    }
+
+    /// Works on a torrent until its goal is reached or a signal comes. This thread is its owner.
+    ///
+    /// # Errors
+    /// Why the goal could not be reached.
+    pub fn run(&self, task: Task, watcher: &mut dyn Watcher) -> Result<Ending, Failure> {
+        let shares = task.goal.sharing().is_some();
+        let torrent = Torrent::new(task, watcher);
+        let (info_hash, mailbox) = (torrent.info_hash(), torrent.mailbox());
+        let stopped = mailbox.clone();
+        self.stop.then(move || _ = stopped.put(Letter::Stop));
+        let door = move |arrival| mailbox.put(Letter::Arrived(Box::new(arrival)));
+        self.listener.register(info_hash, Box::new(door));
+        let end = torrent.run();
+        self.listener.unregister(info_hash);
+        match end? {
+            Ended::Done if shares => Ok(Ending::Shared),
+            Ended::Done => Ok(Ending::Complete),
+            Ended::Stopped => Ok(self.stopped()),
+        }
+    }
+
+    /// The ending a signal makes.
+    pub fn stopped(&self) -> Ending {
+        Ending::Stopped(self.stop.code().unwrap_or(Code::Other))
+    }
+
+    /// Where peers reach us.
+    pub fn port(&self) -> u16 {
+        self.listener.port()
+    }
+}
+
+/// The files that `--select` means, once they are known.
+fn select(choice: &settings::Choice) -> Select {
+    match choice.select.clone() {
+        None => Box::new(|_| Ok(Selection::All)),
+        Some(list) => Box::new(move |info| list.of(info).map(Selection::Files)),
+    }
+}
+
+fn listen(net: &settings::Net) -> Result<Listener, Failure> {
+    let host = Host { peer_id: PeerId::generate(), reserved: Reserved::ours(false), bind: net.bind };
+    let ports: Vec<u16> = match net.port {
+        Port::Exactly(port) => vec![port],
+        // The tenth rill of a machine listens too.
+        Port::FirstFree => USUAL_PORTS.chain([0]).collect(),
+    };
+    let sockets = listener::bind(net.bind, ports.iter().copied()).map_err(|error| {
+        let place = net.bind.map_or_else(String::new, |address| format!("{address}, "));
+        let port = match ports.as_slice() {
+            [port] => format!("port {port}"),
+            _ => "any port".into(),
+        };
+        Failure::new(Code::Network, format!("can't listen on {place}{port}: {}", plain(&error)))
+    })?;
+    Listener::start(sockets, host).map_err(|error| system("can't listen for peers", &error))
+}
+
+fn system(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Code::Other, format!("{what}: {}", plain(error)))
+}
