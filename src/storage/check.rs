@@ -38,8 +38,15 @@ struct Work<'a> {
 /// Pieces that one thread hashes side by side.
 struct Batch<'a> {
     pieces: &'a [PieceIndex],
-    /// Whether nothing of it was in the page cache before we came.
-    fresh: AtomicBool,
+    sight: OnceLock<Sight>,
+}
+
+/// What a batch looks like before it is read.
+struct Sight {
+    /// The pieces with data: the others lie in holes, which take no reading.
+    full: Vec<PieceIndex>,
+    /// Whether nothing of them was in the page cache before we came.
+    fresh: bool,
 }
 
 /// What a thread tells about some pieces: how many bytes they hold, and which of them are whole.
@@ -120,27 +127,21 @@ fn batches<'a>(files: &Files, mut pieces: &'a [PieceIndex]) -> Vec<Batch<'a>> {
         let wide = &pieces[..pieces.len().min(LANES)];
         let fresh = by_bytes < LANES && cached(files, wide) == Some(0);
         let (now, later) = pieces.split_at(if fresh { wide.len().min(by_bytes) } else { wide.len() });
-        batches.push(Batch { pieces: now, fresh: AtomicBool::new(false) });
+        batches.push(Batch { pieces: now, sight: OnceLock::new() });
         pieces = later;
     }
     batches
 }
 
-/// One thread: takes the next batch until none is left, its reader asking for what comes after.
+/// One thread: takes the next batch until none is left, having asked for what comes after.
 fn check_batches(work: &Work<'_>, number: usize, threads: usize, tell: &Sender<Report>) {
     let mut lanes = Lanes::new(work.files);
-    work.read_ahead(number);
+    work.sight(number);
     loop {
         let at = work.next.fetch_add(1, Ordering::Relaxed);
         let Some(batch) = work.batches.get(at) else { return };
-        // Each batch was asked for by whoever took the one `threads` before it.
-        work.read_ahead(at + threads);
-        let report = work.check_batch(batch.pieces, &mut lanes);
-        if batch.fresh.load(Ordering::Relaxed) {
-            work.for_each_run(batch.pieces, |file, run| {
-                will_not_need(file, run.offset..run.offset + run.length)
-            });
-        }
+        work.sight(at + threads);
+        let report = work.check_batch(at, batch, &mut lanes);
         let failed = report.is_err();
         if tell.send(report).is_err() || failed {
             work.next.fetch_add(work.batches.len(), Ordering::Relaxed);
@@ -150,15 +151,18 @@ fn check_batches(work: &Work<'_>, number: usize, threads: usize, tell: &Sender<R
 }
 
 impl Work<'_> {
-    /// Asks the kernel for a batch that a thread will take soon, and notes whether we are the ones who bring it in.
-    fn read_ahead(&self, at: usize) {
-        let Some(batch) = self.batches.get(at) else { return };
-        match cached(self.files, batch.pieces) {
-            Some(0) => batch.fresh.store(true, Ordering::Relaxed),
-            Some(bytes) if bytes >= self.bytes(batch.pieces) => return,
-            _ => {}
-        }
-        self.for_each_run(batch.pieces, |file, run| will_need(file, run.offset..run.offset + run.length));
+    /// Looks at a batch, once, and asks the kernel for what has to be read of it. Holes are left alone: asking for
+    /// them would fill the page cache with zeros.
+    fn sight(&self, at: usize) -> Option<&Sight> {
+        let batch = self.batches.get(at)?;
+        Some(batch.sight.get_or_init(|| {
+            let full: Vec<_> = batch.pieces.iter().copied().filter(|piece| !self.is_hole(*piece)).collect();
+            let cached = cached(self.files, &full);
+            if cached.is_none_or(|bytes| bytes < self.bytes(&full)) {
+                self.for_each_run(&full, |file, run| will_need(file, run.offset..run.offset + run.length));
+            }
+            Sight { full, fresh: cached == Some(0) }
+        }))
     }
 
     fn bytes(&self, pieces: &[PieceIndex]) -> u64 {
@@ -172,37 +176,31 @@ impl Work<'_> {
         });
     }
 
-    fn check_batch(&self, pieces: &[PieceIndex], lanes: &mut Lanes) -> Report {
-        let mut whole = Vec::new();
-        let mut full = Vec::with_capacity(pieces.len());
-        for piece in pieces {
-            match self.is_hole(*piece)? {
-                true if self.is_zeros(*piece) => whole.push(*piece),
-                true => {}
-                false => full.push(*piece),
-            }
-        }
+    fn check_batch(&self, at: usize, batch: &Batch<'_>, lanes: &mut Lanes) -> Report {
+        let sight = self.sight(at).expect("the batch of this number exists");
         let hashes = &self.files.info.hashes;
-        let found = lanes.hash(&full, self.cancel)?.into_iter();
-        whole.extend(found.filter(|(piece, hash)| hashes[piece.as_usize()] == *hash).map(|(piece, _)| piece));
-        Ok((self.bytes(pieces), whole))
+        let found = lanes.hash(&sight.full, self.cancel)?.into_iter();
+        let found = found.filter(|(piece, hash)| hashes[piece.as_usize()] == *hash).map(|(piece, _)| piece);
+        let holes = batch.pieces.iter().copied().filter(|piece| !sight.full.contains(piece));
+        let whole = found.chain(holes.filter(|piece| self.is_zeros(*piece))).collect();
+        if sight.fresh {
+            let full = &sight.full;
+            self.for_each_run(full, |file, run| will_not_need(file, run.offset..run.offset + run.length));
+        }
+        Ok((self.bytes(batch.pieces), whole))
     }
 
-    /// Whether every byte of the piece lies in a hole: reserved and never written.
-    fn is_hole(&self, piece: PieceIndex) -> Result<bool, StorageError> {
-        let mut hole = true;
-        let mut failed = None;
-        for_each_run(self.files, &[piece], |file, run| {
-            match next_data(file, run.offset) {
-                Ok(data) => hole &= data.is_none_or(|data| data.start >= run.offset + run.length),
-                Err(error) => {
-                    let path = self.files.path_of(run.home).unwrap_or_default();
-                    failed = Some(StorageError::io("read", &path, error));
-                }
-            }
-            hole && failed.is_none()
-        });
-        failed.map_or(Ok(hole), Err)
+    /// Whether every byte of the piece lies in a hole: reserved and never written. What can't be looked at is read,
+    /// which tells why.
+    fn is_hole(&self, piece: PieceIndex) -> bool {
+        let geometry = self.files.info.geometry;
+        let mut runs = self.files.spans.runs(geometry.offset_of(piece), u64::from(geometry.len_of(piece)));
+        runs.all(|run| match self.files.open(run.home) {
+            Ok(Some(file)) => next_data(&file, run.offset)
+                .is_ok_and(|data| data.is_none_or(|data| data.start >= run.offset + run.length)),
+            Ok(None) => true,
+            Err(_) => false,
+        })
     }
 
     /// Whether a piece is all zeros in the torrent, too.

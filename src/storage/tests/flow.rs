@@ -259,3 +259,23 @@ fn a_check_can_be_stopped() {
     let stopped = storage.check(&AtomicBool::new(true), |_, _| {});
     assert!(matches!(stopped, Err(StorageError::Stopped)));
 }
+
+#[test]
+fn zeros_that_belong_there_are_found_in_holes_and_not_where_nothing_is() {
+    let scratch = Scratch::new();
+    let mut info = info_of(50_000, &[("a", 120_000), ("b", 200_000)]);
+    // Pieces 3 and 5 are zeros, and lie in `b`.
+    for piece in [3, 5] {
+        info.hashes[piece] = crate::sha1::digest(&[0; 50_000]);
+    }
+    let root = scratch.path().join("things");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("a"), &bytes_of(&info)[..120_000]).unwrap();
+    let have = |storage: &Storage| storage.have().iter().map(PieceIndex::get).collect::<Vec<_>>();
+    let (storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    assert_eq!(have(&storage), [0, 1]);
+    drop(storage);
+    // Now `b` is there, reserved and never written.
+    let (storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    assert_eq!(have(&storage), [0, 1, 3, 5]);
+}
