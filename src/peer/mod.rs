@@ -8,8 +8,8 @@ pub mod intake; //     from the socket into jobs
 pub mod pace; //       how many requests to keep in flight
 pub mod throttle; //   speed limits over all peers together
 pub mod error; //      why a connection ended
-pub mod link; //       a connection past its handshake
 pub mod greeting; //   from a socket to a link: encryption, handshake
+pub mod link; //       a connection past its handshake
 pub mod upload; //     blocks asked of us
 pub mod worker; //     the loop of the thread
 pub mod listener; //   sockets that come to us

@@ -3,20 +3,23 @@
 //! Everything a torrent is belongs to the thread that runs it. Peers' threads, trackers and signals speak to it
 //! by letters in one channel; it answers letters first, then does what has gathered: hash, write, tidy up.
 
-mod assembly; //  pieces on their way from the peers to the disk
-mod content; //   what is on disk, on its way, and to come
+// What the owner knows.
 mod error; //     how the work ends
+mod task; //      what it is told to do
+mod letter; //    what it is told meanwhile
+mod tally; //     how much of each file is there
+mod assembly; //  pieces on their way from the peers to the disk
+mod suspicion; // who gave wrong bytes
+mod content; //   what is on disk, on its way, and to come
+mod peers; //     the peers, dialled and met
+
+// What the owner does.
+mod hunt; //      the metadata of a magnet link
 mod fetch; //     jobs for peers, and what becomes of what they bring
+mod serve; //     whom we upload to, and for how long
 mod find; //      trackers, addresses, dialling
 mod hear; //      what peers tell
-mod hunt; //      the metadata of a magnet link
-mod letter; //    what the owner is told
-mod peers; //     the peers, dialled and met
-mod serve; //     whom we upload to, and for how long
 mod status; //    where it stands, and why nothing moves
-mod suspicion; // who gave wrong bytes
-mod tally; //     how much of each file is there
-mod task; //      what it is told to do
 mod tend; //      what is done by the clock
 
 use std::sync::Arc;
