@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use common::link::{Block, Link, Message};
-use common::{Answer, Character, Seeder, Torrent, Tracker, json};
+use common::{Answer, Character, PATIENCE, Seeder, Torrent, Tracker, json};
 
 const PIECE: usize = 32 << 10;
 const MOMENT: Duration = Duration::from_millis(300);
@@ -38,8 +38,8 @@ fn next_block(link: &Link) -> Option<Vec<u8>> {
 #[test]
 fn the_good_one_serves() {
     let (link, seeder, torrent) = asked(Character::Good);
-    assert_eq!(link.hear(MOMENT).unwrap(), Some(Message::Bitfield(vec![0xff, 0b1110_0000])));
-    assert_eq!(link.hear(MOMENT).unwrap(), Some(Message::Unchoke));
+    assert_eq!(link.hear(PATIENCE).unwrap(), Some(Message::Bitfield(vec![0xff, 0b1110_0000])));
+    assert_eq!(link.hear(PATIENCE).unwrap(), Some(Message::Unchoke));
     assert_eq!(next_block(&link).unwrap(), torrent.bytes[..16384]);
     assert_eq!(next_block(&link).unwrap(), torrent.bytes[16384..32768]);
     assert_eq!((seeder.sent(), seeder.asked(), seeder.connections()), (32768, 2, 1));
@@ -69,7 +69,7 @@ fn the_bad_ones_are_bad() {
 #[test]
 fn the_quiet_ones_are_quiet() {
     let (link, seeder, _) = asked(Character::NeverUnchokes);
-    assert!(matches!(link.hear(MOMENT), Ok(Some(Message::Bitfield(_)))));
+    assert!(matches!(link.hear(PATIENCE), Ok(Some(Message::Bitfield(_)))));
     assert_eq!(link.hear(MOMENT).unwrap(), None);
     assert_eq!(seeder.sent(), 0);
 
@@ -79,14 +79,14 @@ fn the_quiet_ones_are_quiet() {
     assert_eq!(seeder.sent(), 16384);
 
     let (link, _seeder, _) = asked(Character::OnlyKeepAlives);
-    assert_eq!(link.hear(MOMENT).unwrap(), Some(Message::KeepAlive));
+    assert_eq!(link.hear(PATIENCE).unwrap(), Some(Message::KeepAlive));
 }
 
 #[test]
 fn the_fast_and_the_slow() {
     let (link, _seeder, _) = asked(Character::Fast);
-    assert_eq!(link.hear(MOMENT).unwrap(), Some(Message::HaveAll));
-    assert_eq!(link.hear(MOMENT).unwrap(), Some(Message::AllowedFast(0)));
+    assert_eq!(link.hear(PATIENCE).unwrap(), Some(Message::HaveAll));
+    assert_eq!(link.hear(PATIENCE).unwrap(), Some(Message::AllowedFast(0)));
     assert!(next_block(&link).is_some());
 
     let (link, _seeder, _) = asked(Character::Slow(160 << 10));
