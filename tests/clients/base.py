@@ -1,5 +1,6 @@
 """What all clients share: a process with a folder of its own, its cost, and how it is waited for."""
 
+import ctypes
 import os
 import pathlib
 import shutil
@@ -30,14 +31,19 @@ def wait_for(what: str, condition, timeout: float = 60):
     return result
 
 
-def listens(ip: str, port: int) -> bool:
-    """Whether something accepts connections there. Reads the kernel's table: a connection would disturb."""
-    wanted = f":{port:04X} "
+def listens(port: int) -> bool:
+    """Whether something listens on this port. Reads the kernel's table: a connection would disturb."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(table) as lines:
-            if any(wanted in line.split("0A")[0] + " " and " 0A " in line for line in lines):
-                return True
+            for fields in map(str.split, lines):
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    return True
     return False
+
+
+def end_with_parent():
+    """In a child: the kernel ends it when the driver ends, however that ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Process:
@@ -54,6 +60,7 @@ class Process:
                 stderr=log,
                 env=env,
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
         self.pid = self.popen.pid
         self.code = None
@@ -120,6 +127,7 @@ class Client:
     package = ""
     program = ""
     dials_loopback = True # else the other side must dial
+    makes_empty_files = True
 
     @classmethod
     def available(cls) -> bool:
@@ -166,13 +174,13 @@ class Run:
     def wait_listening(self, timeout=30):
         def ready():
             self.alive()
-            return listens(self.ip, self.port)
+            return listens(self.port)
 
         wait_for(f"{self.client.name} should listen on port {self.port}", ready, timeout)
 
     def ready(self) -> bool:
         """For a seeder: whether it has checked its content and serves."""
-        return listens(self.ip, self.port)
+        return listens(self.port)
 
     def wait_ready(self, timeout=90):
         """Waits until a seeder serves."""

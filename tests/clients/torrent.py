@@ -58,10 +58,12 @@ class Torrent:
         path.write_bytes(bencode(whole))
         return path
 
-    def compare(self, folder) -> str | None:
+    def compare(self, folder, empty_files=True) -> str | None:
         """What differs between the content and what lies in `folder`; None if nothing does."""
         for file in self.files:
             other = pathlib.Path(folder) / file.relative_to(self.folder)
+            if file.stat().st_size == 0 and not empty_files:
+                continue
             if not other.is_file():
                 return f"{other} is missing"
             if other.stat().st_size != file.stat().st_size:

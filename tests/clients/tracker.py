@@ -53,6 +53,10 @@ class Tracker:
         packed = b"".join(socket.inet_aton(ip) + struct.pack(">H", port) for ip, port in peers)
         return bencode({"interval": 30, "min interval": 1, "peers": packed})
 
+    def knows(self, port: int) -> bool:
+        """Whether a peer with this port is in a swarm."""
+        return any(peer[1] == port for swarm in list(self.swarms.values()) for peer in list(swarm))
+
     def close(self):
         self.server.shutdown()
         self.server.server_close()

@@ -12,6 +12,7 @@ from .base import Client, Process, Run, free_port, wait_for
 class Transmission(Client):
     name, package, program = "transmission-daemon", "transmission-daemon", "transmission-daemon"
     dials_loopback = False
+    makes_empty_files = False
 
     def _run(self, folder, ip, port, encryption=1, **options):
         run = TransmissionRun(self, ip, port)

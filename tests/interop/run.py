@@ -16,7 +16,7 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from clients.aria2 import Aria2
-from clients.base import Process, free_port, wait_for
+from clients.base import Process, free_port, listens, wait_for
 from clients.libtorrent_client import Libtorrent
 from clients.qbittorrent import Qbittorrent
 from clients.rill import Rill
@@ -55,16 +55,27 @@ class Stage:
         self.tracker = Tracker(fixed)
         self.file = self.torrent.write(self.top / "many.torrent", self.tracker.url)
         self.outs = itertools.count()
+        self.uses_own_tracker = True
+
+    def use_tracker(self, url):
+        """Names another tracker in the .torrent."""
+        self.file = self.torrent.write(self.file, url)
+        self.uses_own_tracker = False
 
     def out(self) -> pathlib.Path:
         folder = self.top / f"out{next(self.outs)}"
         folder.mkdir()
         return folder
 
-    def check(self, out):
-        difference = self.torrent.compare(out)
+    def check(self, out, client):
+        difference = self.torrent.compare(out, client.makes_empty_files)
         if difference:
             raise AssertionError(difference)
+
+    def announced(self, run):
+        """Waits until the tracker knows a seeder, so that the leecher finds it at its first question."""
+        if self.uses_own_tracker:
+            wait_for(f"{run.client.name} should announce", lambda: self.tracker.knows(run.port), 60)
 
     def __enter__(self):
         return self
@@ -79,10 +90,11 @@ def trade(stage, seeder, leecher, seeding=None, leeching=None):
     out = stage.out()
     with seeder.seed(stage.torrent, stage.file, fresh_ip(), free_port(), **(seeding or {})) as source:
         source.wait_ready()
+        stage.announced(source)
         leeching = leeching or {}
         with leecher.leech(stage.torrent, stage.file, out, fresh_ip(), free_port(), **leeching) as sink:
             sink.wait_done(PATIENCE_S)
-            stage.check(out)
+            stage.check(out, sink.client)
 
 
 def get_from(other):
@@ -107,9 +119,10 @@ def magnet_from(other):
         out = stage.out()
         with other().seed(stage.torrent, stage.file, fresh_ip(), free_port()) as source:
             source.wait_ready()
+            stage.announced(source)
             with Rill().leech(stage.torrent, magnet(stage), out, fresh_ip(), free_port()) as sink:
                 sink.wait_done(PATIENCE_S)
-                stage.check(out)
+                stage.check(out, sink.client)
 
 
 def magnet_to(other):
@@ -153,7 +166,7 @@ def pex_from_libtorrent():
                     said = lambda: "pex" in sink.process.output() and seeder_ip in sink.process.output()
                     wait_for("rill should hear of the seeder through PEX", said, 90)
                     sink.wait_done(PATIENCE_S)
-                    stage.check(out)
+                    stage.check(out, sink.client)
 
 
 def opentracker(kind):
@@ -170,17 +183,11 @@ def opentracker(kind):
         tracker = Process(["opentracker", "-f", config, "-d", stage.top], stage.top)
         try:
             url = f"{kind}://127.0.0.1:{port}/announce"
-            stage.torrent.write(stage.file, url)
-            wait_for("opentracker should listen", lambda: tracker_up(port), 20)
+            stage.use_tracker(url)
+            wait_for("opentracker should listen", lambda: listens(port), 20)
             trade(stage, Rill(), Rill())
         finally:
             tracker.stop()
-
-
-def tracker_up(port) -> bool:
-    from clients.base import listens
-
-    return listens("127.0.0.1", port)
 
 
 def rill_tracker(kind):
@@ -189,8 +196,8 @@ def rill_tracker(kind):
         port = free_port()
         tracker = Process([Rill.program, "tracker", "-p", port, "--bind", "127.0.0.1"], stage.top)
         try:
-            wait_for("rill tracker should listen", lambda: tracker_up(port), 20)
-            stage.torrent.write(stage.file, f"{kind}://127.0.0.1:{port}/announce")
+            wait_for("rill tracker should listen", lambda: listens(port), 20)
+            stage.use_tracker(f"{kind}://127.0.0.1:{port}/announce")
             trade(stage, Libtorrent(), Aria2() if kind == "http" else Libtorrent())
         finally:
             tracker.stop()
