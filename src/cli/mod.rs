@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 // What is said, and how it ends.
 pub mod exit; //   every exit code, and which error becomes which
-pub mod json; //   JSON as it is written
 pub mod screen; // where words leave the program
 
 // The line as it was typed, and what it means.
@@ -38,6 +37,8 @@ pub mod seed;
 pub mod share;
 pub mod show;
 pub mod tracker;
+
+pub use crate::json;
 
 use args::{Asked, Flags};
 use exit::{Code, Failure};

@@ -131,7 +131,7 @@ pub const COMMANDS: &[CommandRow] = &[
         at_least: 0,
         at_most: 0,
         summary: "be a tracker, HTTP and UDP on one port",
-        details: "",
+        details: "Answers at /announce and /scrape; GET /stats is JSON, /metrics is for Prometheus.",
     },
 ];
 
@@ -260,6 +260,12 @@ options! {
     Name "--name" None, One("NAME"), &[Create, Share], "the name inside the torrent (default: the last part of PATH)";
     Exclude "--exclude" None, Many("GLOB"), &[Create, Share], "leave out files that match";
     Hidden "--hidden" None, Nothing, &[Create, Share], "take files whose names begin with a dot, too";
+    Allow "--allow" None, One("FILE"), &[Tracker], "serve only the info-hashes in FILE, one a line; read again on SIGHUP";
+    Deny "--deny" None, One("FILE"), &[Tracker], "don't serve the info-hashes in FILE; read again on SIGHUP";
+    Interval "--interval" None, One("TIME"), &[Tracker], "when peers shall announce again (default: 30m)";
+    MinInterval "--min-interval" None, One("TIME"), &[Tracker], "the least time between two announces of a peer's (default: 5m, or the interval)";
+    TrustForwardedFor "--trust-forwarded-for" None, Many("CIDR"), &[Tracker], "believe X-Forwarded-For from proxies in this network";
+    AllowIpParam "--allow-ip-param" None, Nothing, &[Tracker], "let peers name another address than the one they ask from";
     Json "--json" None, Nothing, ALL, "for programs: JSON on standard output";
     Quiet "--quiet" Some("-q"), Nothing, ALL, "nothing on standard error";
     Verbose "--verbose" Some("-v"), Nothing, ALL, "more on standard error";

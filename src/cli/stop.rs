@@ -58,6 +58,11 @@ impl Stop {
         &self.flag
     }
 
+    /// Closes when a signal comes; never holds anything.
+    pub fn closed(&self) -> &Receiver<Infallible> {
+        &self.closed
+    }
+
     /// The exit code of the signal that has come, if one has.
     pub fn code(&self) -> Option<Code> {
         self.signals.caught().map(Code::from)

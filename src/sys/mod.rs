@@ -7,13 +7,21 @@ pub mod doorbell; // waiting on a socket and for a letter at once
 pub mod file; //     reserved blocks, links, renames, write-back, the page cache
 pub mod limits; //   open files, memory, terminal width
 pub mod net; //      buffers, sendfile, several blocks in one segment
+pub mod listen; //   sockets that strangers come to, one for each family
+pub mod poller; //   waiting on thousands of sockets at once
+pub mod datagrams; // many datagrams for one call, answered from where they were sent to
 pub mod signals; //  being asked to stop
+pub mod reload; //   being asked to read files again
 
 pub use bus::catch_bus_errors;
+pub use datagrams::Datagrams;
 pub use doorbell::{Doorbell, Ready, wait};
 pub use file::{disk_free, is_full, rename_noreplace, reserve};
 pub use limits::{memory_limit, raise_open_files, terminal_width};
-pub use net::{connect, send_some, sendfile, set_receive_buffer, set_send_buffer};
+pub use listen::{bind_udp, listen_tcp};
+pub use net::{connect, receive_some, send_some, sendfile, set_receive_buffer, set_send_buffer};
+pub use poller::{Interest, Poller};
+pub use reload::Reloads;
 pub use signals::{Signal, Signals};
 
 /// What a system call that answers with -1 had to say.

@@ -28,11 +28,16 @@ pub fn set_send_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
 
 fn set_option(socket: &impl AsFd, option: i32, value: usize) -> io::Result<()> {
     let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
+    set_number(socket, libc::SOL_SOCKET, option, value)
+}
+
+/// Sets an option of any level to a number.
+pub(super) fn set_number(socket: &impl AsFd, level: i32, option: i32, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the value's address and size belong to a live c_int.
     checked(unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             size_of_val(&value) as libc::socklen_t,
@@ -93,7 +98,7 @@ pub fn connect(to: SocketAddr, from: Option<IpAddr>, timeout: Duration) -> io::R
 }
 
 /// An address as the kernel reads it, and how many of its bytes count.
-fn raw_address(address: SocketAddr) -> (libc::sockaddr_in6, libc::socklen_t) {
+pub(super) fn raw_address(address: SocketAddr) -> (libc::sockaddr_in6, libc::socklen_t) {
     // SAFETY: all zeros is a valid sockaddr_in6, and room enough for a sockaddr_in.
     let mut raw: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
     match address {
@@ -133,6 +138,28 @@ pub fn send_some(socket: &impl AsFd, bytes: &[u8], more: bool) -> io::Result<usi
         match sent {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return other.map(|sent| sent as usize),
+        }
+    }
+}
+
+/// Takes what the socket has received, as much as fits, and never waits; 0 when the other side is done.
+///
+/// # Errors
+/// `WouldBlock` when there is nothing; the socket's.
+pub fn receive_some(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: the pointer and the length describe a live, writable slice.
+        let got = checked(unsafe {
+            libc::recv(
+                socket.as_fd().as_raw_fd(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                libc::MSG_DONTWAIT,
+            )
+        } as i64);
+        match got {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map(|got| got as usize),
         }
     }
 }

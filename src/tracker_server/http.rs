@@ -1,1 +1,331 @@
-//! Announce, scrape and stats over HTTP.
+//! Announce, scrape and stats over HTTP: from the bytes of a request to the bytes of an answer, without a socket.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use super::access::forwarded;
+use super::desk::{Clerk, Counted};
+use super::query::{self, Announce};
+use super::stats;
+use super::swarms::{Guest, Taker, Wanted};
+use crate::bencode::{Dict, encode};
+use crate::compact;
+use crate::id::PeerId;
+
+/// The longest head of a request, in bytes: the longest honest announce has one, a scrape of two hundred swarms
+/// has eight thousand.
+pub const MAX_HEAD: usize = 8 * 1024;
+
+/// The most headers in a request. Browsers behind two proxies send thirty.
+const MAX_HEADERS: usize = 64;
+
+/// What a refusal for what may change is to be tried again after, in minutes (BEP 31).
+const RETRY_MINUTES: u32 = 60;
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// How many bytes it had.
+    pub used: usize,
+    /// What becomes of its connection.
+    pub end: End,
+}
+
+/// What becomes of a connection when a request on it is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Another request may follow.
+    Keep,
+    /// It closes.
+    Close,
+    /// It closes once what the client still sends, and we don't want, has been read.
+    Drain,
+}
+
+/// Answers the request at the front of `bytes`, which come from this address, into `out`. `None` while its
+/// head isn't whole yet; there never are more than [`MAX_HEAD`] bytes of that.
+pub fn answer(clerk: &mut Clerk, bytes: &[u8], from: IpAddr, out: &mut Vec<u8>) -> Option<Answered> {
+    let Some(end) = head_end(&bytes[..bytes.len().min(MAX_HEAD)]) else {
+        let closing = Answered { used: bytes.len(), end: End::Drain };
+        if bytes.len() >= MAX_HEAD {
+            refuse(
+                clerk,
+                out,
+                "431 Request Header Fields Too Large",
+                "The request's head has more than 8 KiB.",
+            );
+            return Some(closing);
+        }
+        // What begins like this is TLS, or another protocol; it isn't waited for.
+        if bytes.first().is_some_and(|first| !first.is_ascii_alphabetic() && !b"\r\n".contains(first)) {
+            refuse(clerk, out, "400 Bad Request", "This is no request of HTTP.");
+            return Some(closing);
+        }
+        return None;
+    };
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(&bytes[..end]) {
+        Ok(httparse::Status::Complete(used)) => {
+            let end = respond(clerk, &request, from, out);
+            Some(Answered { used, end })
+        }
+        Ok(httparse::Status::Partial) => None,
+        Err(error) => {
+            refuse(clerk, out, "400 Bad Request", &format!("The request can't be read: {error}."));
+            Some(Answered { used: bytes.len(), end: End::Drain })
+        }
+    }
+}
+
+/// Where the empty line ends; looked for first, so that a head that comes byte by byte isn't parsed as often.
+fn head_end(bytes: &[u8]) -> Option<usize> {
+    let mut line = 0;
+    let mut seen_any = false;
+    while let Some(length) = bytes[line..].iter().position(|byte| *byte == b'\n') {
+        let is_empty = matches!(&bytes[line..line + length], b"" | b"\r");
+        line += length + 1;
+        // Empty lines in front of a request are passed over (RFC 9112).
+        if is_empty && seen_any {
+            return Some(line);
+        }
+        seen_any |= !is_empty;
+    }
+    None
+}
+
+fn respond(clerk: &mut Clerk, request: &httparse::Request<'_, '_>, from: IpAddr, out: &mut Vec<u8>) -> End {
+    let line = Line::of(request);
+    let method = request.method.unwrap_or_default();
+    if method != "GET" && method != "HEAD" {
+        let text = "The request's method must be GET.";
+        refuse(clerk, out, "405 Method Not Allowed\r\nAllow: GET, HEAD", text);
+        return End::Drain;
+    }
+    let (path, query) = split(request.path.unwrap_or_default());
+    let plain = "text/plain; charset=utf-8";
+    let (status, kind, body) = match path {
+        "/announce" => ("200 OK", plain, announce(clerk, query, client(clerk, request, from))),
+        "/scrape" => ("200 OK", plain, scrape(clerk, query)),
+        "/" => ("200 OK", plain, stats::page(&clerk.desk, clerk.now).into_bytes()),
+        "/stats" => ("200 OK", "application/json", stats::json(&clerk.desk, clerk.now).into_bytes()),
+        "/metrics" => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            ("200 OK", kind, stats::metrics(&clerk.desk, clerk.now).into_bytes())
+        }
+        _ => {
+            clerk.count(Counted::HttpRefused);
+            let text =
+                "There is nothing here; a tracker answers at /announce, /scrape, /stats and /metrics.\n";
+            ("404 Not Found", plain, text.as_bytes().to_vec())
+        }
+    };
+    if matches!(path, "/" | "/stats" | "/metrics") {
+        clerk.count(Counted::HttpPage);
+    }
+    head(out, status, kind, body.len(), line);
+    if method == "GET" {
+        out.extend_from_slice(&body);
+    }
+    line.end
+}
+
+/// What a request says about its connection.
+#[derive(Clone, Copy)]
+struct Line {
+    end: End,
+    /// HTTP/1.0 keeps a connection only when told so, and wants to be told so in return.
+    is_old: bool,
+}
+
+impl Line {
+    fn of(request: &httparse::Request<'_, '_>) -> Self {
+        let is_old = request.version == Some(0);
+        let mut end = if is_old { End::Close } else { End::Keep };
+        for header in request.headers.iter() {
+            let says = |word: &str| {
+                let mut words = header.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                words.any(|said| said.eq_ignore_ascii_case(word.as_bytes()))
+            };
+            if header.name.eq_ignore_ascii_case("connection") {
+                let keep = if is_old { says("keep-alive") } else { !says("close") };
+                end = if keep { End::Keep } else { End::Close };
+            }
+            // We read no bodies; what follows the head of one who sends one is no request.
+            let length = header.name.eq_ignore_ascii_case("content-length") && header.value != b"0";
+            if length || header.name.eq_ignore_ascii_case("transfer-encoding") {
+                return Self { end: End::Drain, is_old };
+            }
+        }
+        Self { end, is_old }
+    }
+}
+
+fn head(out: &mut Vec<u8>, status: &str, kind: &str, length: usize, line: Line) {
+    let connection = match line {
+        Line { end: End::Close | End::Drain, .. } => "Connection: close\r\n",
+        Line { end: End::Keep, is_old: true } => "Connection: keep-alive\r\n",
+        Line { end: End::Keep, is_old: false } => "",
+    };
+    write!(out, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{connection}\r\n")
+        .expect("a Vec takes everything");
+}
+
+/// Refuses what is no request of ours; the connection closes behind it.
+fn refuse(clerk: &Clerk, out: &mut Vec<u8>, status: &str, sentence: &str) {
+    clerk.count(Counted::HttpRefused);
+    let line = Line { end: End::Drain, is_old: false };
+    head(out, status, "text/plain; charset=utf-8", sentence.len() + 1, line);
+    out.extend_from_slice(sentence.as_bytes());
+    out.push(b'\n');
+}
+
+/// Path and query of a target, which may be a whole URL (RFC 9112).
+fn split(target: &str) -> (&str, &[u8]) {
+    let path = match target.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?']) => rest.find('/').map_or("/", |at| &rest[at..]),
+        _ => target,
+    };
+    let path = path.split('#').next().unwrap_or_default();
+    path.split_once('?').map_or((path, &[]), |(path, query)| (path, query.as_bytes()))
+}
+
+/// Whom we serve: who is at the other end, or whom a trusted proxy speaks for.
+fn client(clerk: &Clerk, request: &httparse::Request<'_, '_>, from: IpAddr) -> IpAddr {
+    let trusted = &clerk.desk.rules.trusted;
+    if trusted.is_empty() || !trusted.iter().any(|network| network.contains(from)) {
+        return from;
+    }
+    let headers = request.headers.iter().rev();
+    let mut told = headers.filter(|header| header.name.eq_ignore_ascii_case("x-forwarded-for"));
+    told.next().and_then(|header| forwarded(header.value, trusted)).unwrap_or(from)
+}
+
+fn announce(clerk: &mut Clerk, query: &[u8], from: IpAddr) -> Vec<u8> {
+    let asked = match Announce::parse(query) {
+        Ok(asked) => asked,
+        // The same words won't be better next time.
+        Err(fault) => return failure(clerk, &fault.to_string(), Retry::Never),
+    };
+    if !clerk.permits(&asked.info_hash) {
+        let sentence = format!("info_hash {} is not served here", asked.info_hash);
+        return failure(clerk, &sentence, Retry::Later);
+    }
+    let ip = asked.ip.filter(|_| clerk.desk.rules.allow_ip_param).unwrap_or(from);
+    let address = SocketAddr::new(ip, asked.port);
+    if !compact::is_dialable(address) {
+        return failure(clerk, &format!("nobody can be reached at {address}"), Retry::Never);
+    }
+    clerk.count(Counted::HttpAnnounce);
+    let Announce { info_hash, peer_id, key, is_seed, event, .. } = asked;
+    let guest = Guest { info_hash, peer_id, key, address, is_seed, event };
+    let mut list = List { compact: asked.compact, ids: !asked.no_peer_id, ..List::default() };
+    let swarm = clerk.announce(&guest, Wanted::Both(asked.num_want), &mut list);
+    // The keys in their order, by hand: this is done for every announce, and `Dict` keeps each in a tree.
+    let mut body = Vec::with_capacity(256 + list.v4.len() + list.v6.len());
+    body.push(b'd');
+    number(&mut body, "complete", swarm.seeds);
+    number(&mut body, "downloaded", swarm.downloads);
+    match from {
+        IpAddr::V4(ip) => bytes(&mut body, "external ip", &ip.octets()),
+        IpAddr::V6(ip) => bytes(&mut body, "external ip", &ip.octets()),
+    }
+    number(&mut body, "incomplete", swarm.leeches);
+    number(&mut body, "interval", clerk.desk.rules.interval.as_secs());
+    number(&mut body, "min interval", clerk.desk.rules.min_interval.as_secs());
+    if list.compact {
+        bytes(&mut body, "peers", &list.v4);
+        if !list.v6.is_empty() {
+            bytes(&mut body, "peers6", &list.v6);
+        }
+    } else {
+        body.extend_from_slice(b"5:peersl");
+        body.extend_from_slice(&list.v4);
+        body.push(b'e');
+    }
+    if let Some(id) = asked.tracker_id {
+        bytes(&mut body, "tracker id", &id);
+    }
+    body.push(b'e');
+    body
+}
+
+fn number(body: &mut Vec<u8>, key: &str, value: u64) {
+    write!(body, "{}:{key}i{value}e", key.len()).expect("a Vec takes everything");
+}
+
+fn bytes(body: &mut Vec<u8>, key: &str, value: &[u8]) {
+    write!(body, "{}:{key}{}:", key.len(), value.len()).expect("a Vec takes everything");
+    body.extend_from_slice(value);
+}
+
+/// Peers on their way into an answer: packed (BEP 23, BEP 7), or as the items of a list of dictionaries (BEP 3).
+#[derive(Default)]
+struct List {
+    compact: bool,
+    ids: bool,
+    v4: Vec<u8>,
+    v6: Vec<u8>,
+}
+
+impl Taker for List {
+    fn take(&mut self, address: &[u8], peer_id: &PeerId) {
+        match (self.compact, address.len()) {
+            (true, compact::V4_BYTES) => self.v4.extend_from_slice(address),
+            (true, _) => self.v6.extend_from_slice(address),
+            (false, _) => {
+                let v4 = address.len() == compact::V4_BYTES;
+                let read =
+                    if v4 { compact::read_v4(address).next() } else { compact::read_v6(address).next() };
+                let peer = read.expect("a packed address has the length of one family's");
+                // Both families are in one list here: nothing but packing needs them apart.
+                let out = &mut self.v4;
+                out.push(b'd');
+                bytes(out, "ip", peer.ip().to_string().as_bytes());
+                if self.ids {
+                    bytes(out, "peer id", peer_id.as_bytes());
+                }
+                number(out, "port", peer.port().into());
+                out.push(b'e');
+            }
+        }
+    }
+}
+
+fn scrape(clerk: &Clerk, query: &[u8]) -> Vec<u8> {
+    let hashes = match query::scraped(query) {
+        Ok(hashes) => hashes,
+        Err(fault) => return failure(clerk, &fault.to_string(), Retry::Never),
+    };
+    clerk.count(Counted::HttpScrape);
+    let mut files = Dict::new();
+    for hash in hashes {
+        if let Some(swarm) = clerk.scrape(&hash) {
+            let counts = Dict::new()
+                .put("complete", swarm.seeds)
+                .put("downloaded", swarm.downloads)
+                .put("incomplete", swarm.leeches);
+            files.insert(hash.as_bytes(), counts);
+        }
+    }
+    let flags = Dict::new().put("min_request_interval", clerk.desk.rules.min_interval.as_secs());
+    encode(Dict::new().put("files", files).put("flags", flags))
+}
+
+/// When to come back after a refusal (BEP 31).
+enum Retry {
+    Never,
+    Later,
+}
+
+fn failure(clerk: &Clerk, sentence: &str, retry: Retry) -> Vec<u8> {
+    clerk.count(Counted::HttpRefused);
+    let failure = Dict::new().put("failure reason", sentence);
+    encode(match retry {
+        Retry::Never => failure.put("retry in", "never"),
+        Retry::Later => failure.put("retry in", RETRY_MINUTES),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,416 @@
-//! Who is in which swarm, in compact records, with limits and expiry.
+//! Who is in which swarm, with limits and expiry.
+//!
+//! Swarms are dealt to shards by a keyed hash, each behind a lock of its own. Locks, and not an owner with a
+//! channel: what is done under one takes a microsecond, less than waking another thread would, any worker
+//! serves any swarm, and with many more shards than workers two seldom want the same one.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::crowd::{Crowd, Record, Tick, age};
+use crate::compact::{V4_BYTES, V6_BYTES};
+use crate::dice::Dice;
+use crate::id::{InfoHash, PeerId};
+use crate::tracker::announce::{AnnounceEvent, Scraped};
+
+/// How many locks there are: many more than there are workers.
+pub const SHARDS: usize = 64;
+
+/// How many swarms the one to go is chosen from when there are too many.
+const LOOKED_AT: usize = 16;
+
+/// How many swarms are swept under one hold of a lock: announces wait no longer for it than for each other.
+const SWEPT_AT_ONCE: usize = 64;
+
+/// How much is remembered; when it is full, the oldest go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Swarms in all.
+    pub torrents: usize,
+    /// Peers in all.
+    pub peers: usize,
+    /// Peers in one swarm.
+    pub peers_per_torrent: usize,
+}
+
+impl Default for Limits {
+    /// What fits into about 300 MiB when strangers have filled it: a quarter of that for half a million
+    /// swarms, the rest for four million peers. One swarm can't take more than a tenth of all.
+    fn default() -> Self {
+        Self { torrents: 1 << 19, peers: 4_000_000, peers_per_torrent: 400_000 }
+    }
+}
+
+/// What a peer tells of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Guest {
+    /// Which swarm it is in.
+    pub info_hash: InfoHash,
+    /// What it calls itself.
+    pub peer_id: PeerId,
+    /// What it is known by when its address changes; 0 for none.
+    pub key: u32,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it has everything.
+    pub is_seed: bool,
+    /// Why it announces.
+    pub event: AnnounceEvent,
+}
+
+/// How many addresses are wanted, by family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// So many, of both: mostly the asker's own family, and some of the other.
+    Both(usize),
+    /// So many of the asker's own family alone (BEP 15).
+    Own(usize),
+}
+
+/// Who hears of the peers that are given, as packed address and peer id.
+pub trait Taker {
+    /// One more.
+    fn take(&mut self, address: &[u8], peer_id: &PeerId);
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Totals {
+    /// Swarms, those whose last peer has just left included.
+    pub torrents: usize,
+    /// Seeds over IPv4 and IPv6.
+    pub seeds: [usize; 2],
+    /// Leeches over IPv4 and IPv6.
+    pub leeches: [usize; 2],
+    /// Downloads completed, of the swarms there are.
+    pub downloads: u64,
+}
+
+/// Every swarm.
+#[derive(Debug)]
+pub struct Swarms {
+    shards: Vec<Mutex<Shard>>,
+    deal: RandomState,
+    limits: Limits,
+    torrents: AtomicUsize,
+    peers: AtomicUsize,
+}
+
+/// The swarms behind one lock.
+#[derive(Debug, Default)]
+struct Shard {
+    places: HashMap<InfoHash, u32>,
+    swarms: Vec<Swarm>,
+}
+
+#[derive(Debug)]
+struct Swarm {
+    info_hash: InfoHash,
+    seen: Tick,
+    downloads: u32,
+    v4: Family<V4_BYTES>,
+    /// Most swarms of most trackers have nobody here.
+    v6: Option<Box<Family<V6_BYTES>>>,
+}
+
+#[derive(Debug, Default)]
+struct Family<const N: usize> {
+    seeds: Crowd<N>,
+    leeches: Crowd<N>,
+}
+
+impl Swarms {
+    /// No swarms yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            deal: RandomState::new(),
+            limits,
+            torrents: AtomicUsize::new(0),
+            peers: AtomicUsize::new(0),
+        }
+    }
+
+    /// Notes what a peer tells of itself, gives some of the others to `taker` (never itself, and no seeds to
+    /// a seed), and says how large the swarm is then.
+    pub fn announce(
+        &self,
+        guest: &Guest,
+        wanted: Wanted,
+        now: Tick,
+        dice: &mut Dice,
+        taker: &mut impl Taker,
+    ) -> Scraped {
+        let mut shard = self.shard(&guest.info_hash);
+        if guest.event == AnnounceEvent::Stopped {
+            let Some(swarm) = shard.find(&guest.info_hash) else { return Scraped::default() };
+            let before = swarm.len();
+            swarm.part(guest);
+            self.peers.fetch_sub(before - swarm.len(), Relaxed);
+            return swarm.scraped();
+        }
+        if !shard.places.contains_key(&guest.info_hash) {
+            if self.torrents.load(Relaxed) >= self.limits.torrents {
+                self.drop_oldest(&mut shard, None, now, dice);
+            }
+            shard.open(guest.info_hash, now);
+            self.torrents.fetch_add(1, Relaxed);
+        }
+        let swarm = shard.find(&guest.info_hash).expect("opened above");
+        let before = swarm.len();
+        swarm.note(guest, now);
+        if swarm.len() > self.limits.peers_per_torrent {
+            swarm.drop_stale(guest, now, dice);
+        }
+        // Wrapping, as atomics do: fewer than before is a large number added.
+        self.peers.fetch_add(swarm.len().wrapping_sub(before), Relaxed);
+        if self.peers.load(Relaxed) > self.limits.peers {
+            self.drop_oldest(&mut shard, Some(&guest.info_hash), now, dice);
+        }
+        let swarm = shard.find(&guest.info_hash).expect("spared when the oldest went");
+        if self.peers.load(Relaxed) > self.limits.peers {
+            swarm.drop_stale(guest, now, dice);
+            self.peers.fetch_sub(1, Relaxed);
+        }
+        swarm.give(guest, wanted, dice, taker);
+        swarm.scraped()
+    }
+
+    /// How large a swarm is; `None` for one that isn't known.
+    pub fn scrape(&self, info_hash: &InfoHash) -> Option<Scraped> {
+        self.shard(info_hash).find(info_hash).map(|swarm| swarm.scraped())
+    }
+
+    /// How much there is in all.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for shard in &self.shards {
+            lock(shard).swarms.iter().for_each(|swarm| swarm.count(&mut totals));
+        }
+        totals
+    }
+
+    /// Lets everyone of a shard go who has been silent for more than `life`, and swarms nobody was heard in
+    /// for as long. The shards are numbered from 0 to [`SHARDS`].
+    pub fn sweep(&self, shard: usize, now: Tick, life: Tick) {
+        let mut next = usize::MAX;
+        while next > 0 {
+            let mut shard = lock(&self.shards[shard]);
+            next = next.min(shard.swarms.len());
+            let from = next.saturating_sub(SWEPT_AT_ONCE);
+            // From the back: closing one moves the last into its place, and that one has been looked at.
+            for place in (from..next).rev() {
+                let swarm = &mut shard.swarms[place];
+                self.peers.fetch_sub(swarm.expire(now, life), Relaxed);
+                if swarm.len() == 0 && age(swarm.seen, now) > life {
+                    shard.close(place);
+                    self.torrents.fetch_sub(1, Relaxed);
+                }
+            }
+            next = from;
+        }
+    }
+
+    fn shard(&self, info_hash: &InfoHash) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[self.deal.hash_one(info_hash) as usize % SHARDS])
+    }
+
+    /// Closes the swarm that has been silent for longest, of a few of this shard chosen by lot.
+    fn drop_oldest(&self, shard: &mut Shard, spared: Option<&InfoHash>, now: Tick, dice: &mut Dice) {
+        let places = (0..LOOKED_AT.min(shard.swarms.len())).map(|_| dice.below(shard.swarms.len()));
+        let places = places.filter(|place| Some(&shard.swarms[*place].info_hash) != spared);
+        if let Some(place) = places.max_by_key(|place| age(shard.swarms[*place].seen, now)) {
+            self.peers.fetch_sub(shard.close(place), Relaxed);
+            self.torrents.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// A worker that panicked under the lock left at worst one peer half noted; the others go on.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shard {
+    fn find(&mut self, info_hash: &InfoHash) -> Option<&mut Swarm> {
+        self.places.get(info_hash).map(|place| &mut self.swarms[*place as usize])
+    }
+
+    fn open(&mut self, info_hash: InfoHash, now: Tick) {
+        self.places.insert(info_hash, self.swarms.len() as u32);
+        self.swarms.push(Swarm { info_hash, seen: now, downloads: 0, v4: Family::default(), v6: None });
+    }
+
+    /// Gives how many peers were in it.
+    fn close(&mut self, place: usize) -> usize {
+        let gone = self.swarms.swap_remove(place);
+        self.places.remove(&gone.info_hash);
+        if let Some(moved) = self.swarms.get(place) {
+            self.places.insert(moved.info_hash, place as u32);
+        }
+        gone.len()
+    }
+}
+
+impl Swarm {
+    fn len(&self) -> usize {
+        self.v4.len() + self.v6.as_ref().map_or(0, |v6| v6.len())
+    }
+
+    fn note(&mut self, guest: &Guest, now: Tick) {
+        self.seen = now;
+        let arrived_complete = match guest.address {
+            SocketAddr::V4(_) => self.v4.note(guest, now),
+            SocketAddr::V6(_) => self.v6.get_or_insert_default().note(guest, now),
+        };
+        // A `completed` that is sent again by one who is a seed already counts once.
+        if guest.event == AnnounceEvent::Completed && arrived_complete {
+            self.downloads = self.downloads.saturating_add(1);
+        }
+    }
+
+    fn part(&mut self, guest: &Guest) {
+        match (guest.address, &mut self.v6) {
+            (SocketAddr::V4(_), _) => self.v4.part(guest),
+            (SocketAddr::V6(_), Some(v6)) => v6.part(guest),
+            (SocketAddr::V6(_), None) => {}
+        }
+    }
+
+    fn drop_stale(&mut self, guest: &Guest, now: Tick, dice: &mut Dice) {
+        match (guest.address, &mut self.v6) {
+            (SocketAddr::V6(_), Some(v6)) if v6.len() > self.v4.len() => v6.drop_stale(now, dice),
+            (_, Some(v6)) if self.v4.len() == 0 => v6.drop_stale(now, dice),
+            _ => self.v4.drop_stale(now, dice),
+        }
+    }
+
+    fn expire(&mut self, now: Tick, life: Tick) -> usize {
+        let gone = self.v4.expire(now, life) + self.v6.as_mut().map_or(0, |v6| v6.expire(now, life));
+        self.v6.take_if(|v6| v6.len() == 0);
+        gone
+    }
+
+    fn give(&self, guest: &Guest, wanted: Wanted, dice: &mut Dice, taker: &mut impl Taker) {
+        let (v4, v6) = (&self.v4, self.v6.as_deref());
+        let there_v4 = v4.on_offer(guest.is_seed);
+        let there_v6 = v6.map_or(0, |v6| v6.on_offer(guest.is_seed));
+        let (own, other) = if guest.address.is_ipv4() { (there_v4, there_v6) } else { (there_v6, there_v4) };
+        let (own, other) = match wanted {
+            Wanted::Own(count) => (count, 0),
+            Wanted::Both(count) => {
+                // Not everyone speaks the other family; those who do keep the two halves of a swarm together.
+                let other = other.min((count / 4).max(count.saturating_sub(own)));
+                (count - other, other)
+            }
+        };
+        let (want_v4, want_v6) = if guest.address.is_ipv4() { (own, other) } else { (other, own) };
+        v4.give(guest, want_v4, dice, taker);
+        if let Some(v6) = v6 {
+            v6.give(guest, want_v6, dice, taker);
+        }
+    }
+
+    fn scraped(&self) -> Scraped {
+        let v6 = self.v6.as_ref();
+        Scraped {
+            seeds: (self.v4.seeds.len() + v6.map_or(0, |v6| v6.seeds.len())) as u64,
+            leeches: (self.v4.leeches.len() + v6.map_or(0, |v6| v6.leeches.len())) as u64,
+            downloads: self.downloads.into(),
+        }
+    }
+
+    fn count(&self, totals: &mut Totals) {
+        totals.torrents += 1;
+        totals.downloads += u64::from(self.downloads);
+        totals.seeds[0] += self.v4.seeds.len();
+        totals.leeches[0] += self.v4.leeches.len();
+        if let Some(v6) = &self.v6 {
+            totals.seeds[1] += v6.seeds.len();
+            totals.leeches[1] += v6.leeches.len();
+        }
+    }
+}
+
+impl<const N: usize> Family<N> {
+    fn len(&self) -> usize {
+        self.seeds.len() + self.leeches.len()
+    }
+
+    /// How many could be given to a seed, or to a leech.
+    fn on_offer(&self, to_seed: bool) -> usize {
+        self.leeches.len() + if to_seed { 0 } else { self.seeds.len() }
+    }
+
+    /// Gives whether it wasn't known as a seed before.
+    fn note(&mut self, guest: &Guest, now: Tick) -> bool {
+        let address = packed(guest.address);
+        let record = Record { address, seen: now, key: guest.key, peer_id: guest.peer_id };
+        let (here, there) = match guest.is_seed {
+            true => (&mut self.seeds, &mut self.leeches),
+            false => (&mut self.leeches, &mut self.seeds),
+        };
+        if here.refresh(&record) {
+            return !guest.is_seed;
+        }
+        if !there.remove(&record.address) && record.key != 0 {
+            let _ = here.remove_namesake(&record) || there.remove_namesake(&record);
+        }
+        here.add(record);
+        true
+    }
+
+    fn part(&mut self, guest: &Guest) {
+        let address = packed(guest.address);
+        let _ = self.leeches.remove(&address) || self.seeds.remove(&address);
+    }
+
+    fn drop_stale(&mut self, now: Tick, dice: &mut Dice) {
+        let crowd = if self.seeds.len() > self.leeches.len() { &mut self.seeds } else { &mut self.leeches };
+        crowd.remove_stale(now, dice);
+    }
+
+    fn expire(&mut self, now: Tick, life: Tick) -> usize {
+        self.seeds.expire(now, life) + self.leeches.expire(now, life)
+    }
+
+    /// Seeds and leeches in the proportion they are there, the asker left out.
+    fn give(&self, guest: &Guest, count: usize, dice: &mut Dice, taker: &mut impl Taker) {
+        let offered = self.on_offer(guest.is_seed);
+        let own: [u8; N] = packed(guest.address);
+        // One more than wanted: the asker may be among them.
+        let drawn = (count + 1).min(offered);
+        let seeds = if guest.is_seed || offered == 0 {
+            0
+        } else {
+            (drawn * self.seeds.len()).div_ceil(offered).min(self.seeds.len())
+        };
+        let mut left = count;
+        let mut pass_on = |record: &Record<N>| {
+            if left > 0 && record.address != own {
+                taker.take(&record.address, &record.peer_id);
+                left -= 1;
+            }
+        };
+        self.seeds.sample(seeds, dice, &mut pass_on);
+        self.leeches.sample(drawn - seeds, dice, &mut pass_on);
+    }
+}
+
+/// An address in its packed form; all zeros, which is nobody's, for one of the family that `N` isn't for.
+fn packed<const N: usize>(address: SocketAddr) -> [u8; N] {
+    let mut bytes = [0; N];
+    match address.ip() {
+        IpAddr::V4(ip) if N == V4_BYTES => bytes[..4].copy_from_slice(&ip.octets()),
+        IpAddr::V6(ip) if N == V6_BYTES => bytes[..16].copy_from_slice(&ip.octets()),
+        _ => return bytes,
+    }
+    bytes[N - 2..].copy_from_slice(&address.port().to_be_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

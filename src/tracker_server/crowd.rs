@@ -1,0 +1,239 @@
+//! The peers of one kind in one swarm: the seeds over IPv4, say. Compact records, found by address, sampled
+//! without a copy.
+
+use std::collections::HashMap;
+
+use crate::dice::Dice;
+use crate::id::PeerId;
+
+/// Up to so many peers are found by looking at each: a few cache lines, and nothing to keep beside them.
+const LOOKED_THROUGH: usize = 32;
+
+/// How many records are compared to find who came back under another address, and how many the one that has
+/// been silent for longest is chosen from: a bound on what one announce can cost.
+const LOOKED_AT: usize = 32;
+
+/// When something was heard: counted in ticks, of which the clock's owner knows the length. Wraps around.
+pub type Tick = u16;
+
+/// How long ago `then` was.
+pub fn age(then: Tick, now: Tick) -> Tick {
+    now.wrapping_sub(then)
+}
+
+/// A peer as it is remembered: 32 bytes over IPv4, 44 over IPv6. `N` is the length of a packed address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record<const N: usize> {
+    /// Address and port as they go over the wire (BEP 23, BEP 7).
+    pub address: [u8; N],
+    /// When it was heard last.
+    pub seen: Tick,
+    /// What it is known by when its address changes; 0 for none.
+    pub key: u32,
+    /// What it calls itself: asked for by those who want no compact answer.
+    pub peer_id: PeerId,
+}
+
+/// The peers of one kind.
+#[derive(Debug, Default)]
+pub struct Crowd<const N: usize> {
+    records: Vec<Record<N>>,
+    /// Where each address stands, once there are more than [`LOOKED_THROUGH`]. Keyed by chance: strangers
+    /// choose their ports.
+    #[allow(clippy::box_collection)] // a map has 48 bytes, a swarm four crowds, and most crowds no map
+    places: Option<Box<HashMap<[u8; N], u32>>>,
+}
+
+impl<const N: usize> Crowd<N> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Brings someone up to date who is here; false for someone who isn't.
+    pub fn refresh(&mut self, record: &Record<N>) -> bool {
+        let Some(place) = self.place_of(&record.address) else { return false };
+        self.records[place] = *record;
+        true
+    }
+
+    /// Adds someone who isn't here.
+    pub fn add(&mut self, record: Record<N>) {
+        let (place, room) = (self.records.len(), self.records.capacity());
+        if place == room {
+            // Doubling would leave up to half of all memory unused.
+            self.records.reserve_exact((place / 4).max(4));
+        }
+        self.records.push(record);
+        match &mut self.places {
+            Some(places) => {
+                places.insert(record.address, place as u32);
+            }
+            None if place >= LOOKED_THROUGH => {
+                let places = self.records.iter().enumerate();
+                let places = places.map(|(place, record)| (record.address, place as u32));
+                self.places = Some(Box::new(places.collect()));
+            }
+            None => {}
+        }
+    }
+
+    /// Lets someone go; false for someone who isn't here.
+    pub fn remove(&mut self, address: &[u8; N]) -> bool {
+        let place = self.place_of(address);
+        place.inspect(|place| self.remove_at(*place)).is_some()
+    }
+
+    /// Lets the one go that had this name and this key under another address: its address has changed. Looked for
+    /// among a few only; what is missed expires.
+    pub fn remove_namesake(&mut self, of: &Record<N>) -> bool {
+        let same = |record: &Record<N>| record.key == of.key && record.peer_id == of.peer_id;
+        let place = self.records.iter().take(LOOKED_AT).position(same);
+        place.inspect(|place| self.remove_at(*place)).is_some()
+    }
+
+    /// Lets one go that has been silent for long: of a few chosen by lot, the one silent for longest.
+    pub fn remove_stale(&mut self, now: Tick, dice: &mut Dice) {
+        let places = (0..LOOKED_AT.min(self.len())).map(|_| dice.below(self.records.len()));
+        if let Some(place) = places.max_by_key(|place| age(self.records[*place].seen, now)) {
+            self.remove_at(place);
+        }
+    }
+
+    /// Lets everyone go who has been silent for more than `life`; gives how many that were.
+    pub fn expire(&mut self, now: Tick, life: Tick) -> usize {
+        let before = self.records.len();
+        for place in (0..before).rev() {
+            if age(self.records[place].seen, now) > life {
+                self.remove_at(place);
+            }
+        }
+        before - self.records.len()
+    }
+
+    /// Calls `give` for `count` peers, each as likely, each once: one by lot out of every `count`-th part of
+    /// the crowd, from a random place on. Everyone, if there are no more than that.
+    pub fn sample(&self, count: usize, dice: &mut Dice, mut give: impl FnMut(&Record<N>)) {
+        let all = self.records.len();
+        let count = count.min(all);
+        let start = dice.below(all);
+        for part in 0..count {
+            let (from, to) = (part * all / count, (part + 1) * all / count);
+            let place = start + from + dice.below(to - from);
+            give(&self.records[if place < all { place } else { place - all }]);
+        }
+    }
+
+    fn place_of(&self, address: &[u8; N]) -> Option<usize> {
+        match &self.places {
+            Some(places) => places.get(address).map(|place| *place as usize),
+            None => self.records.iter().position(|record| record.address == *address),
+        }
+    }
+
+    fn remove_at(&mut self, place: usize) {
+        let gone = self.records.swap_remove(place);
+        if let Some(places) = &mut self.places {
+            places.remove(&gone.address);
+            if let Some(moved) = self.records.get(place) {
+                places.insert(moved.address, place as u32);
+            }
+            // Not at the bound itself, where a single peer that comes and goes would rebuild it each time.
+            if self.records.len() < LOOKED_THROUGH / 2 {
+                self.places = None;
+            }
+        }
+        if self.records.len() < self.records.capacity() / 2 {
+            self.records.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u16, seen: Tick) -> Record<6> {
+        let [high, low] = number.to_be_bytes();
+        let mut name = [0; 20];
+        name[..2].copy_from_slice(&[high, low]);
+        Record { address: [10, 0, high, low, 26, 225], seen, key: number.into(), peer_id: PeerId::new(name) }
+    }
+
+    fn crowd(count: u16) -> Crowd<6> {
+        let mut crowd = Crowd::default();
+        (0..count).for_each(|number| crowd.add(record(number, number)));
+        crowd
+    }
+
+    #[test]
+    fn records_are_as_small_as_promised() {
+        assert_eq!(size_of::<Record<6>>(), 32);
+        assert_eq!(size_of::<Record<18>>(), 44);
+        assert_eq!(size_of::<Crowd<6>>(), 32);
+    }
+
+    #[test]
+    fn everyone_is_found_while_others_come_and_go() {
+        for count in [1, 31, 32, 33, 500] {
+            let mut crowd = crowd(count);
+            assert!((0..count).all(|number| crowd.refresh(&record(number, 9))));
+            assert!(!crowd.refresh(&record(count, 9)));
+            for number in (0..count).step_by(2) {
+                assert!(crowd.remove(&record(number, 0).address));
+                assert!(!crowd.remove(&record(number, 0).address));
+            }
+            for number in 0..count {
+                assert_eq!(crowd.refresh(&record(number, 9)), number % 2 == 1, "{number} of {count}");
+            }
+            assert_eq!(crowd.len(), usize::from(count / 2));
+        }
+    }
+
+    #[test]
+    fn a_sample_holds_each_once_and_each_as_often() {
+        let crowd = crowd(100);
+        let mut dice = Dice::from_seed(3);
+        let mut counts = [0_u32; 100];
+        for _ in 0..10_000 {
+            let mut given = Vec::new();
+            crowd.sample(7, &mut dice, |record| given.push(record.key as usize));
+            given.sort_unstable();
+            given.dedup();
+            assert_eq!(given.len(), 7);
+            given.iter().for_each(|key| counts[*key] += 1);
+        }
+        assert!(counts.iter().all(|count| (580..820).contains(count)), "{counts:?}");
+        let mut given = 0;
+        crowd.sample(1000, &mut dice, |_| given += 1);
+        Crowd::<6>::default().sample(5, &mut dice, |_| given += 1000);
+        assert_eq!(given, 100);
+    }
+
+    #[test]
+    fn the_silent_go() {
+        let mut crowd = crowd(100);
+        assert_eq!(crowd.expire(100, 49), 51);
+        assert!((51..100).all(|number| crowd.refresh(&record(number, number))));
+        // The count of ticks starts again at zero.
+        assert_eq!(crowd.expire(Tick::MAX.wrapping_add(40), Tick::MAX / 2), 49);
+        let mut few = Crowd::default();
+        [3, 1, 2].into_iter().for_each(|number| few.add(record(number, number)));
+        few.remove_stale(9, &mut Dice::from_seed(1));
+        assert!(!few.refresh(&record(1, 9)), "32 draws of three find the oldest");
+    }
+
+    #[test]
+    fn who_comes_back_under_another_address_is_the_same() {
+        let mut crowd = crowd(3);
+        let moved = Record { address: [99; 6], ..record(2, 5) };
+        assert!(crowd.remove_namesake(&moved));
+        assert!(!crowd.remove_namesake(&Record { key: 77, ..moved }));
+        assert_eq!(crowd.len(), 2);
+    }
+}

@@ -1,0 +1,222 @@
+//! One of the tracker's threads: takes connections and packets from the sockets all workers share, and owns
+//! the connections it has taken. Nobody waits for a slow client, since nothing here blocks.
+
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Scratch, Waits};
+use super::desk::{Clerk, Counted};
+use super::udp;
+use crate::sys::{Datagrams, Interest, Poller};
+
+/// How many connections are taken before others are looked at.
+const ACCEPTED_AT_ONCE: usize = 64;
+
+/// How many batches of packets are answered before others are looked at.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// How often connections that take too long are looked for.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Which part of the connections goes when there are too many: looking for the oldest is paid once for all of
+/// them.
+const PART_DROPPED: usize = 16;
+
+/// How long a worker rests that can't take a connection for want of descriptors, which others of this
+/// process have.
+const REST: Duration = Duration::from_millis(10);
+
+/// What the poller calls the socket that closes when the worker is to end.
+const STOP: u64 = u64::MAX;
+/// The first number of a connection; those below are the shared sockets'.
+const CONNECTIONS: u64 = 1 << 32;
+
+/// The sockets that all workers share.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For HTTP.
+    pub listeners: Vec<TcpListener>,
+    /// For UDP.
+    pub datagrams: Vec<UdpSocket>,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker {
+    clerk: Clerk,
+    sockets: Arc<Sockets>,
+    /// Closed by the other side when the worker is to end.
+    _stop: UnixStream,
+    poller: Poller,
+    connections: Vec<Option<Watched>>,
+    free: Vec<usize>,
+    max_connections: usize,
+    batch: Datagrams,
+    scratch: Scratch,
+}
+
+#[derive(Debug)]
+struct Watched {
+    connection: Connection,
+    interest: Interest,
+}
+
+impl Worker {
+    /// One that serves these sockets until `stop` closes, with so many connections at most.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn new(
+        clerk: Clerk,
+        sockets: Arc<Sockets>,
+        stop: UnixStream,
+        max_connections: usize,
+    ) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        poller.add(&stop, STOP, Interest::Read)?;
+        for (number, listener) in (0..).zip(&sockets.listeners) {
+            poller.add(listener, number, Interest::Shared)?;
+        }
+        for (number, socket) in (sockets.listeners.len() as u64..).zip(&sockets.datagrams) {
+            poller.add(socket, number, Interest::Shared)?;
+        }
+        let (batch, scratch) = (Datagrams::default(), Scratch::default());
+        let (connections, free) = (Vec::new(), Vec::new());
+        Ok(Self { clerk, sockets, _stop: stop, poller, connections, free, max_connections, batch, scratch })
+    }
+
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// When the kernel refuses to wait.
+    pub fn run(mut self) -> io::Result<()> {
+        let sockets = Arc::clone(&self.sockets);
+        let listeners = sockets.listeners.len();
+        let mut happened = Vec::new();
+        let mut look_at = Instant::now() + LOOK;
+        loop {
+            self.poller.wait(LOOK, &mut happened)?;
+            self.clerk.wake(Instant::now());
+            for number in happened.drain(..) {
+                match number {
+                    STOP => return Ok(()),
+                    CONNECTIONS.. => self.serve((number - CONNECTIONS) as usize),
+                    shared => match sockets.listeners.get(shared as usize) {
+                        Some(listener) => self.accept(listener),
+                        None => self.exchange(&sockets.datagrams[shared as usize - listeners]),
+                    },
+                }
+            }
+            if self.clerk.now >= look_at {
+                self.drop_late();
+                look_at = self.clerk.now + LOOK;
+            }
+        }
+    }
+
+    fn accept(&mut self, listener: &TcpListener) {
+        for _ in 0..ACCEPTED_AT_ONCE {
+            let (stream, from) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The client was faster gone than we came.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(_) => {
+                    self.drop_oldest();
+                    std::thread::sleep(REST);
+                    return;
+                }
+            };
+            self.clerk.count(Counted::Accepted);
+            let mut connection = Connection::new(stream, from.ip(), self.clerk.now);
+            // What it asks is there already, mostly; and mostly it asks once.
+            match connection.serve(&mut self.clerk, &mut self.scratch) {
+                Waits::Over => {}
+                Waits::ToRead => self.keep(connection, Interest::Read),
+                Waits::ToWrite => self.keep(connection, Interest::Write),
+            }
+        }
+    }
+
+    fn keep(&mut self, connection: Connection, interest: Interest) {
+        if self.connections.len() - self.free.len() >= self.max_connections {
+            self.drop_oldest();
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        let number = CONNECTIONS + place as u64;
+        if self.poller.add(&connection.stream, number, interest).is_ok() {
+            self.connections[place] = Some(Watched { connection, interest });
+        } else {
+            self.free.push(place);
+        }
+    }
+
+    fn serve(&mut self, place: usize) {
+        // One that was closed a moment ago may still have been told of.
+        let Some(Some(watched)) = self.connections.get_mut(place) else { return };
+        let interest = match watched.connection.serve(&mut self.clerk, &mut self.scratch) {
+            Waits::Over => return self.close(place),
+            Waits::ToRead => Interest::Read,
+            Waits::ToWrite => Interest::Write,
+        };
+        if interest != watched.interest {
+            watched.interest = interest;
+            let number = CONNECTIONS + place as u64;
+            if self.poller.change(&watched.connection.stream, number, interest).is_err() {
+                self.close(place);
+            }
+        }
+    }
+
+    fn close(&mut self, place: usize) {
+        if self.connections[place].take().is_some() {
+            self.free.push(place);
+        }
+    }
+
+    fn drop_late(&mut self) {
+        let now = self.clerk.now;
+        let late = |(place, watched): (usize, &Option<Watched>)| {
+            watched.as_ref().filter(|watched| watched.connection.is_late(now)).map(|_| place)
+        };
+        let late: Vec<usize> = self.connections.iter().enumerate().filter_map(late).collect();
+        self.drop_all(&late);
+    }
+
+    fn drop_oldest(&mut self) {
+        let worth = |(place, watched): (usize, &Option<Watched>)| {
+            watched.as_ref().map(|watched| (watched.connection.worth(), place))
+        };
+        let mut places: Vec<_> = self.connections.iter().enumerate().filter_map(worth).collect();
+        let count = places.len().div_ceil(PART_DROPPED);
+        if count > 0 {
+            places.select_nth_unstable(count - 1);
+            places.truncate(count);
+        }
+        let places: Vec<usize> = places.into_iter().map(|(_, place)| place).collect();
+        self.drop_all(&places);
+    }
+
+    fn drop_all(&mut self, places: &[usize]) {
+        for place in places {
+            self.clerk.count(Counted::Dropped);
+            self.close(*place);
+        }
+    }
+
+    fn exchange(&mut self, socket: &UdpSocket) {
+        let (batch, clerk) = (&mut self.batch, &mut self.clerk);
+        for _ in 0..BATCHES_AT_ONCE {
+            // An error is a message that an earlier answer didn't arrive, or that there is nothing more.
+            if batch.exchange(socket, |packet, from, out| udp::answer(clerk, packet, from, out)).is_err() {
+                return;
+            }
+        }
+    }
+}
