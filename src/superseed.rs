@@ -51,13 +51,12 @@ impl SuperSeed {
         Self { copies: vec![0; without_copy.len()], without_copy, queued, seen, peers: BTreeMap::new(), dice }
     }
 
-    /// A peer with these pieces came. It is told that we have nothing; what to show it first comes from
-    /// [`Self::show`].
+    /// A peer with these pieces came, or told of them only now. It is told that we have nothing; what to show
+    /// it first comes from [`Self::show`].
     pub fn peer_joined(&mut self, peer: PeerKey, has: &Bitfield) {
-        self.peer_left(peer);
         let (nothing, all) = (Bitfield::empty(has.pieces()), Bitfield::full(has.pieces()));
-        let pupil = Pupil { has: nothing.clone(), shown: nothing, hidden: all, owes: Vec::new() };
-        self.peers.insert(peer, pupil);
+        let newcomer = Pupil { has: nothing.clone(), shown: nothing, hidden: all, owes: Vec::new() };
+        self.peers.entry(peer).or_insert(newcomer);
         has.iter().for_each(|piece| self.peer_got(peer, piece));
     }
 
@@ -212,6 +211,18 @@ mod tests {
         }
         assert_eq!(came, PIECES);
         assert!(seed.is_spread());
+    }
+
+    #[test]
+    fn a_late_bitfield_takes_back_nothing() {
+        let mut seed = super_seed(PIECES);
+        let one = join(&mut seed, 1);
+        let first = shown(&mut seed, one);
+        let mut has = Bitfield::empty(PIECES);
+        (0..100).for_each(|index| _ = has.insert(PieceIndex::trusted(index)));
+        seed.peer_joined(one, &has);
+        assert!(first.iter().all(|piece| seed.allows(one, *piece)));
+        audit(&seed);
     }
 
     #[test]

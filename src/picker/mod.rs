@@ -407,7 +407,11 @@ impl Picker {
             return (theirs > 0.0 && ours >= theirs * MUCH_FASTER && self.wait_for(ask.peer, 1) < wait)
                 .then_some(wait);
         }
-        (ours == 0.0 || self.wait_for(ask.peer, 1) <= wait).then_some(wait)
+        // The last place is for one that makes the others' work superfluous: slow peers who help each other
+        // must not lock a fast one out.
+        let last = holders.iter().flatten().count() + 1 == MAX_COPIES;
+        let fast_enough = !last || ours >= self.fastest(holders) * MUCH_FASTER;
+        (fast_enough && (ours == 0.0 || self.wait_for(ask.peer, 1) <= wait)).then_some(wait)
     }
 
     /// The rate of the fastest of them, in bytes per second; 0 when none is known.

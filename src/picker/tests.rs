@@ -246,6 +246,22 @@ fn no_block_is_asked_of_more_than_a_few() {
 }
 
 #[test]
+fn the_slow_do_not_lock_the_fast_out() {
+    let mut picker = picker(1, MIB, Order::RarestFirst);
+    let seed = Bitfield::full(1);
+    let at = |peer, rate_bytes_per_s| Ask { rate_bytes_per_s, ..ask(peer, &seed) };
+    picker.pick(at(0, 10_000)).unwrap();
+    let slow = (1..20).cycle().take(2000).filter_map(|peer| picker.pick(at(peer, 10_000))).count();
+    assert!(slow > 0, "they help each other");
+    let mut taken = 0;
+    while let Some(job) = picker.pick(at(30, 1_000_000)) {
+        assert!(job.duplicate);
+        taken += job.range.length;
+    }
+    assert_eq!(taken, MIB, "and the fast one can still have it all");
+}
+
+#[test]
 fn equals_do_not_do_each_others_work_before_the_end() {
     let mut picker = picker(3, BLOCK_BYTES, Order::RarestFirst);
     let has = pieces(3, 0..1);
