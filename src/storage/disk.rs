@@ -6,6 +6,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
@@ -24,6 +25,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// A save may take one part in this many of the disk thread's time: with very many files it comes more rarely.
 const SAVE_SHARE: u32 = 20;
+
+/// How often someone who waits for the disk looks whether it should stop.
+const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 
 /// With more changed files than this, one flush of the whole file system costs less than one of each.
 const FLUSH_EACH: usize = 16;
@@ -125,19 +129,19 @@ impl Disk {
         self.news.try_recv().ok()
     }
 
-    /// Waits for the next thing it tells.
-    pub fn next_news(&self) -> News {
-        self.news.recv().unwrap_or_else(|_| News::Failed(gone()))
+    /// Waits for the next thing it tells, or for `stop`.
+    pub fn next_news(&self, stop: &AtomicBool) -> News {
+        receive(&self.news, stop).unwrap_or_else(News::Failed)
     }
 
     /// Waits until everything written so far is on disk.
     ///
     /// # Errors
-    /// When the device failed.
-    pub fn flush(&self) -> Result<(), StorageError> {
+    /// When the device failed; [`StorageError::Stopped`] soon after `stop` was set.
+    pub fn flush(&self, stop: &AtomicBool) -> Result<(), StorageError> {
         let (answer, answered) = bounded(1);
         let _ = self.letters.send(Letter::Flush(answer));
-        answered.recv().unwrap_or_else(|_| Err(gone()))
+        receive(&answered, stop)?
     }
 
     /// Waits until everything written so far is on disk and saved, for as long as `patience`: what isn't saved by
@@ -152,6 +156,20 @@ impl Disk {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => Err(gone()),
+        }
+    }
+}
+
+/// Waits for a slow disk, but not longer than whoever waits for us.
+fn receive<T>(from: &Receiver<T>, stop: &AtomicBool) -> Result<T, StorageError> {
+    loop {
+        match from.recv_timeout(LOOK_UP_EVERY) {
+            Ok(value) => return Ok(value),
+            Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+            Err(RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => {
+                return Err(StorageError::Stopped);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
@@ -300,4 +318,19 @@ pub fn stamps(files: &Files) -> Vec<Stamp> {
         .map(|index| if files.info.files[index].padding { Stamp::MISSING } else { stamp(Home::File(index)) })
         .chain([stamp(Home::Side)])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_disk_longer_than_they_may() {
+        let (answer, answered) = bounded::<()>(1);
+        assert!(matches!(receive(&answered, &AtomicBool::new(true)), Err(StorageError::Stopped)));
+        answer.send(()).unwrap();
+        assert!(receive(&answered, &AtomicBool::new(true)).is_ok(), "what is there is taken");
+        drop(answer);
+        assert!(matches!(receive(&answered, &AtomicBool::new(false)), Err(StorageError::DiskThread(_))));
+    }
 }

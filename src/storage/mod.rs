@@ -277,8 +277,9 @@ impl Storage {
     /// # Errors
     /// [`StorageError::DiskFull`] when there is no room: then what was made just now is gone again.
     /// [`StorageError::InTheWay`] when another rill writes here. [`StorageError::Stopped`] when `cancel` was set
-    /// while zeros were written to a file system that can't reserve.
-    pub fn prepare(&mut self, cancel: &AtomicBool) -> Result<(), StorageError> {
+    /// while zeros were written to a file system that can't reserve. From here on, whatever waits for a slow disk
+    /// ends with that, too, when the flag is set.
+    pub fn prepare(&mut self, cancel: &Arc<AtomicBool>) -> Result<(), StorageError> {
         if self.is_whole() {
             return Ok(());
         }
@@ -309,7 +310,7 @@ impl Storage {
         allocate::has_room(&self.site.dir, needed + aside)
     }
 
-    fn make_all(&mut self, made: &mut Made, cancel: &AtomicBool) -> Result<Writer, StorageError> {
+    fn make_all(&mut self, made: &mut Made, cancel: &Arc<AtomicBool>) -> Result<Writer, StorageError> {
         if self.survey.replaces_part {
             survey::clear(&self.site.part)?;
         }
@@ -336,7 +337,8 @@ impl Storage {
             0 => None,
             bytes => Some(allocate::make_file(&self.site.side, bytes, made, cancel)?),
         };
-        Writer::new(Arc::clone(&self.files), side, self.site.saved.clone(), saved, self.have.clone())
+        let save_to = self.site.saved.clone();
+        Writer::new(Arc::clone(&self.files), side, save_to, saved, self.have.clone(), Arc::clone(cancel))
     }
 
     fn make_file(
@@ -419,7 +421,11 @@ impl Storage {
             self.forget_progress();
             return Ok(());
         };
-        writer.flush()?;
+        if let Err(error) = writer.flush() {
+            // For `close`, which saves what can be saved.
+            self.writer = Some(writer);
+            return Err(error);
+        }
         drop(writer);
         finish::settle(&self.files, &self.wanted)?;
         if self.files.spans.side_bytes() > 0 {

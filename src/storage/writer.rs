@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::disk::{Batch, Disk, News};
@@ -57,6 +58,8 @@ pub struct Writer {
     dirty: u64,
     max_dirty: u64,
     scarce: bool,
+    /// Set when whoever waits for a slow disk should wait no longer.
+    stop: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,8 @@ struct Open {
 
 impl Writer {
     /// Writes to these files, which are as long as they should be; `side` is the side file, where there is one.
-    /// `saved` is where saving begins, and `have` what is whole already.
+    /// `saved` is where saving begins, and `have` what is whole already. Once `stop` is set, nothing waits for a
+    /// slow disk any more.
     ///
     /// # Errors
     /// When the disk thread can't be started.
@@ -79,6 +83,7 @@ impl Writer {
         save_to: PathBuf,
         saved: Saved,
         have: Bitfield,
+        stop: Arc<AtomicBool>,
     ) -> Result<Self, StorageError> {
         let memory = memory_limit();
         let max_dirty = MAX_DIRTY_BYTES.min(memory / DIRTY_SHARE);
@@ -93,6 +98,7 @@ impl Writer {
             dirty: 0,
             max_dirty,
             scarce: memory < SCARCE_BYTES,
+            stop,
         })
     }
 
@@ -136,10 +142,10 @@ impl Writer {
     /// Waits until everything written is on disk.
     ///
     /// # Errors
-    /// When a write-back or flush failed.
+    /// When a write-back or flush failed; [`StorageError::Stopped`] when the flag is set meanwhile.
     pub fn flush(&mut self) -> Result<(), StorageError> {
         self.hand_over()?;
-        self.disk.flush()?;
+        self.disk.flush(&self.stop)?;
         self.hear()
     }
 
@@ -198,7 +204,7 @@ impl Writer {
         }
         self.hear()?;
         while self.dirty > self.max_dirty {
-            let news = self.disk.next_news();
+            let news = self.disk.next_news(&self.stop);
             self.heard(news)?;
         }
         Ok(())

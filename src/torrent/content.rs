@@ -49,7 +49,7 @@ impl Content {
     pub fn open(
         info: Arc<Info>,
         task: &Task,
-        cancel: &AtomicBool,
+        cancel: &Arc<AtomicBool>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, TorrentError> {
         let selection = (task.choice.select)(&info).map_err(TorrentError::Choice)?;

@@ -54,7 +54,7 @@ impl Mailbox {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn stop_flag(&self) -> &AtomicBool {
+    pub(super) fn stop_flag(&self) -> &Arc<AtomicBool> {
         &self.stopped
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::geometry::PieceIndex;
-use crate::storage::{Place, Selection, Storage, StorageError};
+use crate::storage::{Place, Selection, Storage, StorageError, resume};
 
 pub(super) static GO: AtomicBool = AtomicBool::new(false);
 
@@ -28,7 +28,7 @@ pub(super) fn ready(
 ) -> Result<(Storage, u32), StorageError> {
     let mut storage = Storage::open(Arc::new(info.clone()), place, selection)?;
     let have = storage.check(&GO, |_, _| {})?;
-    storage.prepare(&GO)?;
+    storage.prepare(&Arc::default())?;
     Ok((storage, have.count()))
 }
 
@@ -115,7 +115,7 @@ fn a_clean_stop_is_trusted_and_nothing_is_hashed_again() {
     let have = again.check(&GO, |_, total| most = most.max(total)).unwrap();
     assert_eq!(have.iter().collect::<Vec<_>>(), some);
     assert_eq!(most, 0, "bytes hashed after a clean stop");
-    again.prepare(&GO).unwrap();
+    again.prepare(&Arc::default()).unwrap();
     complete(&mut again, &info);
     assert_files(&info, &scratch.path().join("things"));
 }
@@ -278,4 +278,30 @@ fn zeros_that_belong_there_are_found_in_holes_and_not_where_nothing_is() {
     // Now `b` is there, reserved and never written.
     let (storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
     assert_eq!(have(&storage), [0, 1, 3, 5]);
+}
+
+#[test]
+fn progress_is_saved_while_data_flows_and_trusted_after_a_kill() {
+    let scratch = Scratch::new();
+    let info = info_of(50_000, &[("a", 1_500_000), ("b", 1_500_000)]);
+    let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    fill(&mut storage, &info, info.geometry.iter().take(30));
+    let saved = scratch.path().join("things.part.rill");
+    let claims = || {
+        let saved = resume::Saved::read(&saved, info.geometry.pieces(), 2)?;
+        (!saved.clean).then_some(saved.pieces.count())
+    };
+    let deadline = Instant::now() + std::time::Duration::from_secs(20);
+    while claims() != Some(30) {
+        assert!(Instant::now() < deadline, "saved are {:?} of 30 pieces", claims());
+        storage.tick(Instant::now()).unwrap();
+        std::thread::yield_now();
+    }
+    fill(&mut storage, &info, info.geometry.iter().skip(40).take(5));
+    drop(storage);
+    let mut again = open(&info, &place(&scratch)).unwrap();
+    let mut total = 0;
+    let have = again.check(&GO, |_, bytes| total = bytes).unwrap();
+    assert_eq!(have.count(), 35);
+    assert_eq!(total, 1_500_000, "only what lies in `b` is uncertain");
 }
