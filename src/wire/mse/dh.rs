@@ -76,12 +76,11 @@ impl std::fmt::Debug for Secret {
 fn power(base: &Number, exponent: &[u8; EXPONENT_BYTES]) -> Number {
     let mut result = [0; LIMBS];
     result[0] = 1;
-    for byte in exponent {
-        for bit in (0..8).rev() {
-            result = multiply(&result, &result);
-            if byte >> bit & 1 == 1 {
-                result = multiply(&result, base);
-            }
+    let bits = exponent.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1));
+    for bit in bits.skip_while(|bit| !bit) {
+        result = multiply(&result, &result);
+        if bit {
+            result = multiply(&result, base);
         }
     }
     below_prime(result)

@@ -58,7 +58,7 @@ impl Initiator {
     /// # Errors
     /// When the other side doesn't keep to the protocol, or selects what wasn't offered.
     pub fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, MseError> {
-        self.held.0.extend_from_slice(bytes);
+        self.held.bytes.extend_from_slice(bytes);
         loop {
             match self.step(out)? {
                 Step::On(state) => self.state = state,
@@ -74,7 +74,9 @@ impl Initiator {
     fn step(&mut self, out: &mut Vec<u8>) -> Result<Step<State>, MseError> {
         let held = &mut self.held;
         Ok(match mem::replace(&mut self.state, State::Over) {
-            State::Key { .. } if is_plain(&held.0) == Some(true) => return Err(MseError::AnsweredPlainly),
+            State::Key { .. } if is_plain(&held.bytes) == Some(true) => {
+                return Err(MseError::AnsweredPlainly);
+            }
             State::Key { secret } => match held.take() {
                 Some(key) => Step::On(self.answer(&Keys { shared: secret.shared(&key) }, out)),
                 None => Step::Wait(State::Key { secret }),

@@ -262,7 +262,7 @@ impl Line {
     fn agreed(self, selected: u32, mut early: Vec<u8>, held: Held) -> Agreed {
         let Self { info_hash, mut rx, tx } = self;
         let begin = early.len();
-        early.extend_from_slice(&held.0);
+        early.extend_from_slice(&held.bytes);
         if selected == PLAINTEXT {
             return Agreed { info_hash, ciphers: None, early };
         }
@@ -283,13 +283,17 @@ enum Step<State> {
 
 /// Bytes received and not yet understood.
 #[derive(Debug, Default)]
-struct Held(Vec<u8>);
+struct Held {
+    bytes: Vec<u8>,
+    /// How much padding has gone by before the mark that is looked for.
+    skipped: usize,
+}
 
 impl Held {
     /// Takes the first `N` bytes, if they have come.
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let bytes = *self.0.first_chunk()?;
-        self.0.drain(..N);
+        let bytes = *self.bytes.first_chunk()?;
+        self.bytes.drain(..N);
         Some(bytes)
     }
 
@@ -302,27 +306,31 @@ impl Held {
 
     /// Takes so many bytes and decrypts them, if they have come.
     fn take_many_decrypted(&mut self, length: usize, rc4: &mut Rc4) -> Option<Vec<u8>> {
-        if self.0.len() < length {
+        if self.bytes.len() < length {
             return None;
         }
-        let rest = self.0.split_off(length);
-        let mut bytes = std::mem::replace(&mut self.0, rest);
+        let rest = self.bytes.split_off(length);
+        let mut bytes = std::mem::replace(&mut self.bytes, rest);
         rc4.apply(&mut bytes);
         Some(bytes)
     }
 
     /// Drops everything up to and with the mark behind a pad; false while it hasn't come.
     fn skip_past(&mut self, mark: &[u8]) -> Result<bool, MseError> {
-        let longest = MAX_PAD_BYTES + mark.len();
-        let searched = &self.0[..self.0.len().min(longest)];
-        match searched.windows(mark.len()).position(|window| window == mark) {
-            Some(at) => {
-                self.0.drain(..at + mark.len());
-                Ok(true)
-            }
-            None if self.0.len() >= longest => Err(MseError::NoSync),
-            None => Ok(false),
+        let left = MAX_PAD_BYTES - self.skipped;
+        let searched = &self.bytes[..self.bytes.len().min(left + mark.len())];
+        if let Some(at) = searched.windows(mark.len()).position(|window| window == mark) {
+            self.bytes.drain(..at + mark.len());
+            return Ok(true);
         }
+        if self.bytes.len() >= left + mark.len() {
+            return Err(MseError::NoSync);
+        }
+        // The mark can begin in what is kept, and nowhere before.
+        let passed = (self.bytes.len() + 1).saturating_sub(mark.len());
+        self.bytes.drain(..passed);
+        self.skipped += passed;
+        Ok(false)
     }
 }
 

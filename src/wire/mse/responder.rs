@@ -21,7 +21,7 @@ pub struct Responder {
 #[derive(Debug)]
 enum State {
     Key { seed: [u8; SEED_BYTES] },
-    Sync { keys: Keys },
+    Sync { mark: [u8; 20], keys: Keys },
     Torrent { keys: Keys },
     Offer { line: Line },
     Pad { length: usize, selected: u32, line: Line },
@@ -47,7 +47,7 @@ impl Responder {
         find: impl Fn(TorrentTag) -> Option<InfoHash>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Agreed>, MseError> {
-        self.held.0.extend_from_slice(bytes);
+        self.held.bytes.extend_from_slice(bytes);
         loop {
             match self.step(&find, out)? {
                 Step::On(state) => self.state = state,
@@ -68,12 +68,12 @@ impl Responder {
         let held = &mut self.held;
         Ok(match mem::replace(&mut self.state, State::Over) {
             State::Key { seed } => match held.take() {
-                Some(key) => Step::On(State::Sync { keys: answer(&seed, &key, out) }),
+                Some(key) => Step::On(answer(&seed, &key, out)),
                 None => Step::Wait(State::Key { seed }),
             },
-            State::Sync { keys } => match held.skip_past(&keys.sync())? {
+            State::Sync { mark, keys } => match held.skip_past(&mark)? {
                 true => Step::On(State::Torrent { keys }),
-                false => Step::Wait(State::Sync { keys }),
+                false => Step::Wait(State::Sync { mark, keys }),
             },
             State::Torrent { keys } => match held.take() {
                 Some(covered) => {
@@ -123,10 +123,11 @@ impl Responder {
 }
 
 /// Our first turn, as soon as the other's key is there; from now on both share a secret.
-fn answer(seed: &[u8; SEED_BYTES], key: &[u8; KEY_BYTES], out: &mut Vec<u8>) -> Keys {
+fn answer(seed: &[u8; SEED_BYTES], key: &[u8; KEY_BYTES], out: &mut Vec<u8>) -> State {
     let (secret, mut dice) = split_seed(seed);
     write_key(&secret, &mut dice, out);
-    Keys { shared: secret.shared(key) }
+    let keys = Keys { shared: secret.shared(key) };
+    State::Sync { mark: keys.sync(), keys }
 }
 
 /// Our second turn: what was selected. From here on it holds for both directions.
