@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
-use common::{Ended, Folder, Rill, Torrent, json};
+use common::{Ended, Folder, Rill, Torrent, fresh_listener, json};
 
 const COMMANDS: [&str; 9] = ["get", "seed", "share", "run", "show", "peers", "check", "create", "tracker"];
 
@@ -198,6 +198,58 @@ fn a_link_is_printed_and_found_again() {
     assert_eq!(again.expect(0).stdout.trim(), link);
     let bare = rill("show bb84225229a52c25a4d31404a9a83d421b2e63c6 --magnet");
     assert_eq!(bare.expect(0).stdout.trim(), "magnet:?xt=urn:btih:bb84225229a52c25a4d31404a9a83d421b2e63c6");
+}
+
+#[test]
+fn what_a_link_stands_for_is_asked_of_peers() {
+    let folder = Folder::new("show-link");
+    let torrent = Torrent::many("tree", &[("a", 40_000), ("b/c", 20_000)], 16 << 10);
+    let file = torrent.write_file(&folder, &["http://127.0.0.1:1/announce"]);
+    torrent.write_content(&folder);
+    let address = fresh_listener();
+    let mut seeder = Rill::seed(&file, folder.path(), address).start();
+    seeder.wait_for("complete");
+    let link = format!("magnet:?xt=urn:btih:{}&x.pe={address}", torrent.hex());
+    let before = folder.files();
+    let show = |flag: &str| Rill::new(["show", &link, flag]).run();
+    let object = json::read(&show("--json").expect(0).stdout);
+    assert_eq!(object["info_hash"], torrent.hex());
+    assert_eq!((&*object["files#"], &*object["files.1.path"], &*object["size"]), ("2", "b/c", "60000"));
+    let listing = show("-v");
+    assert!(listing.expect(0).stdout.contains("60,000 bytes"), "{}", listing.stdout);
+    assert_eq!(folder.files(), before, "show writes nothing");
+    let nobody = format!("magnet:?xt=urn:btih:{}&x.pe=127.0.0.1:1", torrent.hex());
+    let nobody = Rill::new(["show", &nobody, "--metadata-timeout", "1s"]).run();
+    nobody.expect(4).says("without metadata");
+    assert!(nobody.took < std::time::Duration::from_secs(4), "{:?}", nobody.took);
+}
+
+#[test]
+fn several_torrents_share_one_process() {
+    let folder = Folder::new("several");
+    let torrents = ["one", "two", "three"].map(|name| Torrent::single(name, 100_000, 16 << 10));
+    let address = fresh_listener();
+    let mut seeders = Rill::seed(&torrents[0].write_file(&folder, &[]), folder.path(), address);
+    for torrent in &torrents {
+        torrent.write_content(&folder);
+        seeders = seeders.arg(torrent.write_file(&folder, &[]));
+    }
+    let mut seeders = seeders.start();
+    torrents.iter().for_each(|torrent| seeders.wait_for(&format!("{}: complete", torrent.name)));
+    let out = folder.join("out");
+    let get = || {
+        let files = torrents.iter().map(|torrent| folder.join(format!("{}.torrent", torrent.name)));
+        Rill::new(["get", "--json", "--peer", &address.to_string(), "-d"]).arg(&out).args(files)
+    };
+    let ended = get().run();
+    ended.expect(0);
+    torrents.iter().for_each(|torrent| torrent.compare(&out).unwrap());
+    let events = json::read_lines(&ended.stdout);
+    assert_eq!(events.iter().filter(|event| event["event"] == "complete").count(), 3);
+    let some = get().arg("/nowhere/x.torrent").run();
+    some.expect(11).says("1 of 4 torrents failed");
+    assert_eq!((&*some.last_event()["event"], &*some.last_event()["code"]), ("error", "11"));
+    Rill::new(["get", "-o", "x", "a.torrent", "b.torrent"]).run().expect(2).says("--out is one name");
 }
 
 #[test]

@@ -65,7 +65,8 @@ impl Face for Events {
             Event::Start { name, size, .. } => begin("start", Some(row), now)
                 .put("torrent", &row.title.typed)
                 .put_some("name", name.as_ref())
-                .put_some("size", *size),
+                .put_some("size", *size)
+                .put_some("port", row.title.port),
             Event::Metadata { info } => begin("metadata", Some(row), now)
                 .put("name", &info.name)
                 .put("size", info.content_bytes())
@@ -116,7 +117,7 @@ impl Face for Events {
             Event::Complete => begin("complete", Some(row), now)
                 .put("name", row.name())
                 .put_some("path", row.path().map(|path| path.to_string_lossy().into_owned()))
-                .put_some("size", row.info.as_ref().map(|info| info.content_bytes()))
+                .put_some("size", row.selected_bytes())
                 .put("downloaded", row.snapshot.downloaded)
                 .put("uploaded", row.snapshot.uploaded)
                 .put("elapsed", elapsed_s(row, now))

@@ -95,7 +95,7 @@ pub const COMMANDS: &[CommandRow] = &[
         at_least: 1,
         at_most: 1,
         summary: "what is in it",
-        details: "",
+        details: "What a magnet link stands for is asked of peers; the other options are about how.",
     },
     CommandRow {
         command: Peers,
@@ -211,11 +211,11 @@ use Takes::{Many, Nothing, One};
 
 const ALL: &[Command] = &[Get, Seed, Share, Run, Show, Peers, Check, Create, Tracker];
 /// Those that talk to peers.
-const NET: &[Command] = &[Get, Seed, Share, Run, Peers];
+const NET: &[Command] = &[Get, Seed, Share, Run, Show, Peers];
 /// Those that move data.
 const MOVE: &[Command] = &[Get, Seed, Share, Run];
 /// Those that look for a given torrent's peers.
-const FIND: &[Command] = &[Get, Seed, Run, Peers];
+const FIND: &[Command] = &[Get, Seed, Run, Show, Peers];
 
 options! {
     Dir "--dir" Some("-d"), One("DIR"), &[Get, Seed, Run, Check], "where files go or are looked for (default: here)";
@@ -223,13 +223,13 @@ options! {
     Select "--select" None, One("LIST"), &[Get], "only these files: numbers (1,3-5) or globs, as `rill show` lists them";
     Sequential "--sequential" None, Nothing, &[Get, Run], "fetch pieces in order";
     Overwrite "--overwrite" None, Nothing, &[Get, Create], "replace what is in the way";
-    SaveTorrent "--save-torrent" None, One("PATH"), &[Get], "keep the .torrent of a magnet link here";
-    Port "--port" Some("-p"), One("PORT"), &[Get, Seed, Share, Run, Peers, Tracker], "listen on this port (default: the first free of 6881-6889; tracker: 6969; 0: any)";
-    Bind "--bind" None, Many("ADDR"), &[Get, Seed, Share, Run, Peers, Tracker], "local address for everything";
+    SaveTorrent "--save-torrent" None, One("PATH"), &[Get, Show], "keep the .torrent of a magnet link here";
+    Port "--port" Some("-p"), One("PORT"), &[Get, Seed, Share, Run, Show, Peers, Tracker], "listen on this port (default: the first free of 6881-6889; tracker: 6969; 0: any)";
+    Bind "--bind" None, Many("ADDR"), &[Get, Seed, Share, Run, Show, Peers, Check, Tracker], "local address for everything";
     Ipv4 "--ipv4" Some("-4"), Nothing, NET, "speak IPv4 only";
     Ipv6 "--ipv6" Some("-6"), Nothing, NET, "speak IPv6 only";
     Peer "--peer" None, Many("HOST:PORT"), FIND, "also try this peer";
-    Tracker "--tracker" Some("-t"), Many("URL"), &[Get, Seed, Share, Run, Peers, Create], "also announce here (create: a tier; several in one tier with commas)";
+    Tracker "--tracker" Some("-t"), Many("URL"), &[Get, Seed, Share, Run, Show, Peers, Create], "also announce here (create: a tier; several in one tier with commas)";
     NoTrackers "--no-trackers" None, Nothing, FIND, "ask no trackers";
     NoDht "--no-dht" None, Nothing, NET, "don't use the DHT";
     NoPex "--no-pex" None, Nothing, NET, "don't exchange addresses with peers";

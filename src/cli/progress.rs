@@ -192,7 +192,11 @@ impl Face for Progress {
     fn event(&mut self, rows: &[Row], at: usize, event: &Event, now: Moment) {
         let row = &rows[at];
         match event {
-            Event::Start { info_hash, .. } => self.talk(rows, at, &format!("info-hash {info_hash}")),
+            Event::Start { info_hash, .. } => {
+                let port =
+                    row.title.port.map_or_else(String::new, |port| format!(", listening on port {port}"));
+                self.talk(rows, at, &format!("info-hash {info_hash}{port}"));
+            }
             Event::Metadata { info } => {
                 let files = info.files.iter().filter(|file| !file.padding).count();
                 let files = if info.is_folder { count(files as u64, "file") + ", " } else { String::new() };
@@ -337,7 +341,7 @@ fn bar(done: u64, total: u64) -> String {
 
 /// The line a download ends with.
 fn complete(row: &Row, now: Instant) -> String {
-    let size = row.info.as_ref().map_or(row.snapshot.done, |info| info.content_bytes());
+    let size = row.selected_bytes().unwrap_or(row.snapshot.done);
     let place = row.path().map_or_else(String::new, |path| format!(" in {}", path.display()));
     let received = row.snapshot.downloaded;
     let time = row.started.map_or(Duration::ZERO, |started| now.duration_since(started));
@@ -443,7 +447,7 @@ mod tests {
         stage.event(Event::Warning("bad\x1b[2J news".into()));
         stage.pass(Duration::from_secs(2));
         stage.event(Event::Complete);
-        assert_eq!(tape.recv().unwrap(), "tree: complete, 30 B in there/tree, after 2.00s (1 MiB/s)\n");
+        assert_eq!(tape.recv().unwrap(), "tree: complete, 4 MiB in there/tree, after 2.00s (1 MiB/s)\n");
     }
 
     #[test]

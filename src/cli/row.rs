@@ -36,6 +36,8 @@ pub struct Title {
     pub dir: PathBuf,
     /// Another name for what is written.
     pub out: Option<String>,
+    /// Where peers reach us, if anywhere.
+    pub port: Option<u16>,
 }
 
 /// What is known of a torrent by those who print.
@@ -139,6 +141,11 @@ impl Row {
         Some(self.title.dir.join(name))
     }
 
+    /// How much of it is wanted, in bytes, once that is known.
+    pub fn selected_bytes(&self) -> Option<u64> {
+        self.snapshot.total.or_else(|| self.info.as_ref().map(|info| info.content_bytes()))
+    }
+
     /// How a listing counts a file, and its path there.
     pub fn file(&self, index: usize) -> Option<(u32, String, u64)> {
         let info = self.info.as_ref()?;
@@ -200,7 +207,7 @@ pub(super) mod tests {
     impl Stage {
         /// A stage with this many torrents, at second 1000.
         pub fn new(face: Box<dyn Face>, torrents: usize) -> Self {
-            let title = Title { typed: "x.torrent".into(), dir: "there".into(), out: None };
+            let title = Title { typed: "x.torrent".into(), dir: "there".into(), out: None, port: None };
             let rows = (0..torrents).map(|_| Row::new(title.clone())).collect();
             Self { face, rows, now: Moment { instant: Instant::now(), unix_s: 1000.0 } }
         }

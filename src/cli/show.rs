@@ -1,35 +1,107 @@
 //! `rill show`: what is in a torrent.
 
+use std::sync::Arc;
+
 use super::args::Flags;
 use super::exit::{Code, Failure};
 use super::json::{Array, Object};
 use super::listing;
 use super::options::Opt;
+use super::row::Title;
 use super::screen::{self, Output};
-use super::settings::Net;
+use super::settings::Settings;
 use super::source::{Found, Source};
+use super::station::Station;
+use super::stop::Stop;
 use super::units::{date_for_people, for_people, grouped};
+use super::watch::{Printer, Reporter};
 use crate::magnet::Magnet;
-use crate::metainfo::Metainfo;
+use crate::metainfo::{Info, Metainfo};
+use crate::report::{Event, Snapshot, Watcher};
+use crate::torrent::Goal;
 
 /// Runs the command with these flags.
 ///
 /// # Errors
 /// Why it couldn't be done, with the code to exit with.
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
-    let bind = Net::of(flags)?.bind;
-    let text = match Source::of(&flags.operands[0]).load(bind)? {
+    let settings = Settings::of(flags)?;
+    let stop = Stop::install()?;
+    let source = Source::of(&flags.operands[0]);
+    let (typed, bind) = (source.to_string(), settings.net.bind);
+    let stopped = stop.clone();
+    let Some(found) = stop.race("load", move || source.load(bind))? else { return Ok(code_of(&stopped)) };
+    let text = match found? {
         Found::Torrent(torrent) if flags.has(Opt::Magnet) => magnet_line(&Magnet::from(&*torrent), output),
-        Found::Torrent(torrent) if output.json => object(&torrent).to_string(),
-        Found::Torrent(torrent) => for_people_to_read(&torrent),
         Found::Link(magnet) if flags.has(Opt::Magnet) => magnet_line(&magnet, output),
-        Found::Link(_) => {
-            let sentence = "only peers know what this link holds, and `show` doesn't ask them yet";
-            return Err(Failure::new(Code::Other, sentence));
-        }
+        Found::Torrent(torrent) => whole(&torrent, output),
+        Found::Link(magnet) => match ask_peers(magnet, typed, settings, stop)? {
+            Some(torrent) => whole(&torrent, output),
+            None => return Ok(code_of(&stopped)),
+        },
     };
     screen::print(&text)?;
     Ok(Code::Done)
+}
+
+fn code_of(stop: &Stop) -> Code {
+    stop.code().unwrap_or(Code::Other)
+}
+
+fn whole(torrent: &Metainfo, output: Output) -> String {
+    if output.json { object(torrent).to_string() } else { for_people_to_read(torrent) }
+}
+
+/// What a link stands for, from whoever has it; `None` when a signal came first.
+fn ask_peers(
+    magnet: Box<Magnet>,
+    typed: String,
+    settings: Settings,
+    stop: Stop,
+) -> Result<Option<Metainfo>, Failure> {
+    let station = Station::open(settings, stop)?;
+    let Settings { output, place, .. } = &station.settings;
+    let title = Title { typed, dir: place.dir.clone(), out: None, port: Some(station.port()) };
+    let printer = (!output.json).then(|| Printer::start(*output, vec![title])).transpose()?;
+    let mut ear = Ear { reporter: printer.as_ref().map(|printer| printer.reporter(0)), info: None };
+    let task = station.task(Found::Link(magnet.clone()), Goal::Look, 1);
+    let ending = station.run(task, &mut ear);
+    if let Some(printer) = printer {
+        printer.close(None, station.stop.code().is_some());
+    }
+    ending?;
+    Ok(ear.info.map(|info| Metainfo {
+        info: Arc::unwrap_or_clone(info),
+        trackers: magnet.trackers.into_iter().map(|url| vec![url]).collect(),
+        web_seeds: magnet.web_seeds,
+        nodes: Vec::new(),
+        comment: None,
+        created_by: None,
+        creation_date: None,
+    }))
+}
+
+/// Keeps what the torrent holds; lets people hear how the search goes.
+struct Ear {
+    reporter: Option<Reporter>,
+    info: Option<Arc<Info>>,
+}
+
+impl Watcher for Ear {
+    fn event(&mut self, event: &Event) {
+        match (event, &mut self.reporter) {
+            // The listing says it.
+            (Event::Metadata { info }, _) => self.info = Some(Arc::clone(info)),
+            (event, Some(reporter)) => reporter.event(event),
+            _ => {}
+        }
+    }
+
+    fn snapshot(&mut self, snapshot: &Snapshot) {
+        if let Some(reporter) = &mut self.reporter {
+            reporter.snapshot(snapshot);
+        }
+    }
 }
 
 fn magnet_line(magnet: &Magnet, output: Output) -> String {

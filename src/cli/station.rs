@@ -65,16 +65,21 @@ impl Station {
     /// What the owner of a torrent is told to do, when `at_once` of them share the memory.
     pub fn task(&self, found: Found, goal: Goal, at_once: usize) -> Task {
         let Settings { place, choice, limits, net, discovery, patience, save_torrent, .. } = &self.settings;
+        let mut peers = discovery.peers.clone();
+        if let Found::Link(magnet) = &found {
+            // What can't be an address was written by a stranger and isn't worth a word.
+            peers.extend(magnet.peers.iter().filter_map(|peer| settings::host_port(peer).ok()));
+        }
         Task {
+            choice: Choice {
+                select: select(choice, &found),
+                order: if choice.sequential { Order::Sequential } else { Order::RarestFirst },
+            },
             what: match found {
                 Found::Torrent(metainfo) => What::of(*metainfo),
                 Found::Link(magnet) => What::Magnet(magnet),
             },
             place: place.clone(),
-            choice: Choice {
-                select: select(choice),
-                order: if choice.sequential { Order::Sequential } else { Order::RarestFirst },
-            },
             limits: Limits {
                 max_peers: limits.max_peers,
                 memory_bytes: limits.memory_bytes / at_once.max(1) as u64,
@@ -86,7 +91,7 @@ impl Station {
             finding: Finding {
                 trackers: discovery.trackers.clone(),
                 use_trackers: discovery.use_trackers,
-                peers: discovery.peers.clone(),
+                peers,
                 addresses: Vec::new(),
                 pex: discovery.pex,
                 web_seeds: discovery.web_seeds,
@@ -129,12 +134,39 @@ impl Station {
     }
 }
 
-/// The files that `--select` means, once they are known.
-fn select(choice: &settings::Choice) -> Select {
-    match choice.select.clone() {
-        None => Box::new(|_| Ok(Selection::All)),
-        Some(list) => Box::new(move |info| list.of(info).map(Selection::Files)),
+/// The files that `--select` means, or the link itself (BEP 53), once they are known.
+fn select(choice: &settings::Choice, found: &Found) -> Select {
+    match (choice.select.clone(), found) {
+        (Some(list), _) => Box::new(move |info| list.of(info).map(Selection::Files)),
+        (None, Found::Link(magnet)) if !magnet.selection.is_empty() => {
+            let runs = magnet.selection.clone();
+            Box::new(move |info| {
+                let wanted = covered(&runs, info.files.len());
+                if !wanted.contains(&true) {
+                    return Err("the link selects files that the torrent doesn't have".into());
+                }
+                Ok(Selection::Files(wanted))
+            })
+        }
+        _ => Box::new(|_| Ok(Selection::All)),
     }
+}
+
+/// Which of so many places lie in a run; a stranger wrote the runs, and there may be thousands of them.
+fn covered(runs: &[RangeInclusive<u32>], places: usize) -> Vec<bool> {
+    let mut edges = vec![0_i64; places + 1];
+    for run in runs {
+        let (first, end) = (*run.start() as usize, (*run.end() as usize).saturating_add(1));
+        if first < places.min(end) {
+            edges[first] += 1;
+            edges[end.min(places)] -= 1;
+        }
+    }
+    let open = edges.iter().scan(0, |open, edge| {
+        *open += edge;
+        Some(*open > 0)
+    });
+    open.take(places).collect()
 }
 
 fn listen(net: &settings::Net) -> Result<Listener, Failure> {
@@ -157,4 +189,22 @@ fn listen(net: &settings::Net) -> Result<Listener, Failure> {
 
 fn system(what: &str, error: &io::Error) -> Failure {
     Failure::new(Code::Other, format!("{what}: {}", plain(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_cover_places_wherever_they_end() {
+        let wanted = |runs: &[RangeInclusive<u32>]| -> String {
+            covered(runs, 5).into_iter().map(|wanted| if wanted { 'x' } else { '.' }).collect()
+        };
+        assert_eq!(wanted(&[0..=0, 2..=3]), "x.xx.");
+        assert_eq!(wanted(&[1..=3, 2..=9, 3..=3]), ".xxxx");
+        assert_eq!(wanted(&[5..=7, u32::MAX..=u32::MAX]), ".....");
+        #[allow(clippy::reversed_empty_ranges)]
+        let backwards = [3..=1];
+        assert_eq!(wanted(&backwards), ".....");
+    }
 }

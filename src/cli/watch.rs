@@ -164,7 +164,7 @@ impl Desk {
                     self.rows[at].ended = true;
                     self.face.ended(&self.rows, at, &how, now);
                 }
-                Letter::Last(failure, now) => self.face.last(&self.rows, failure.as_ref(), now),
+                Letter::Last(failure, now) => return self.face.last(&self.rows, failure.as_ref(), now),
             }
         }
     }

@@ -29,18 +29,19 @@ type Outcome = Result<Ending, Failure>;
 /// printed with it, and in the code.
 pub fn run(flags: &Flags, goal: impl Fn(&Settings) -> Goal) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
-    let titles = flags.operands.iter().map(|word| Title {
-        typed: word.to_string_lossy().into_owned(),
-        dir: settings.place.dir.clone(),
-        out: settings.place.name.clone(),
-    });
-    let titles: Vec<_> = titles.collect();
-    if titles.len() > 1 && settings.place.name.is_some() {
+    if flags.operands.len() > 1 && settings.place.name.is_some() {
         return Err(Failure::usage("--out is one name, and these are several torrents"));
     }
     let goal = goal(&settings);
     let station = Station::open(settings, Stop::install()?)?;
-    let printer = Printer::start(station.settings.output, titles)?;
+    let place = &station.settings.place;
+    let titles = flags.operands.iter().map(|word| Title {
+        typed: word.to_string_lossy().into_owned(),
+        dir: place.dir.clone(),
+        out: place.name.clone(),
+        port: Some(station.port()),
+    });
+    let printer = Printer::start(station.settings.output, titles.collect())?;
     let outcomes = Desk { station: &station, goal, words: &flags.operands }.work(&printer);
     let code = code_of(&outcomes);
     printer.close(summary(code, &outcomes), station.stop.code().is_some());

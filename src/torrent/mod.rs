@@ -159,16 +159,29 @@ impl<'w> Torrent<'w> {
         if self.mailbox.is_stopped() {
             return Ok(Some(Ended::Stopped));
         }
-        if self.is_complete() && self.task.goal.sharing().is_none() {
+        if self.is_done() {
             return Ok(Some(Ended::Done));
         }
         self.look_around()?;
         Ok(None)
     }
 
+    /// Whether there is nothing left to do, sharing aside.
+    fn is_done(&self) -> bool {
+        match self.task.goal {
+            Goal::Look => self.hunt.is_none(),
+            Goal::Get => self.is_complete(),
+            Goal::GetAndShare(_) | Goal::Seed(_) => false,
+        }
+    }
+
     /// What the torrent holds is known: look at the disk, and tell the peers who have waited for it.
     fn learn(&mut self, info: Arc<Info>) -> Result<(), TorrentError> {
         self.watcher.event(&Event::Metadata { info: Arc::clone(&info) });
+        if self.task.goal == Goal::Look {
+            self.hunt = None;
+            return Ok(());
+        }
         let watcher = &mut *self.watcher;
         let mut progress = |done, total| watcher.event(&Event::Checking { done, total });
         let content = Content::open(info, &self.task, self.mailbox.stop_flag(), &mut progress)?;

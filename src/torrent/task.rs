@@ -177,8 +177,10 @@ pub struct Patience {
 }
 
 /// When a torrent has done its share, once it is complete.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Goal {
+    /// When it is known what the torrent holds; the disk is left alone.
+    Look,
     /// When it is complete.
     Get,
     /// When it is complete and has been shared for as long as this says.
@@ -202,7 +204,7 @@ impl Goal {
     /// How to share, if at all.
     pub const fn sharing(&self) -> Option<Sharing> {
         match self {
-            Self::Get => None,
+            Self::Look | Self::Get => None,
             Self::GetAndShare(sharing) | Self::Seed(sharing) => Some(*sharing),
         }
     }

@@ -66,7 +66,7 @@ impl Torrent<'_> {
         if self.should_hash(now) {
             self.hash_gathered(now)?;
         }
-        if self.is_complete() && self.task.goal.sharing().is_none() {
+        if self.is_done() {
             return Ok(Some(Ended::Done));
         }
         self.dial(now);
@@ -79,6 +79,9 @@ impl Torrent<'_> {
         }
         if now >= self.clock.next_tick {
             self.clock.next_tick = now + if self.is_idle() { IDLE_TICK } else { TICK };
+            if let Some(deadline) = self.deadline().filter(|deadline| *deadline > now) {
+                self.clock.next_tick = self.clock.next_tick.min(deadline);
+            }
             self.tick(now)?;
             if self.has_shared_enough(now) {
                 return Ok(Some(Ended::Done));
@@ -206,9 +209,17 @@ impl Torrent<'_> {
 
     /// Gives up when the patience that was asked for is at its end.
     fn mind_patience(&self, now: Instant) -> Result<(), TorrentError> {
-        if self.is_complete() {
-            return Ok(());
+        match self.limits().find(|(after, since, _)| now.saturating_duration_since(*since) >= *after) {
+            Some((after, _, waiting_for)) => {
+                let (reason, reached) = (self.why_waiting(now), self.finder.reached);
+                Err(TorrentError::GaveUp { after, waiting_for, reason, reached })
+            }
+            None => Ok(()),
         }
+    }
+
+    /// How long to wait for what, and since when; nothing once it is there.
+    fn limits(&self) -> impl Iterator<Item = (Duration, Instant, &'static str)> {
         let patience = self.task.patience;
         let knows = self.content.is_some();
         let waiting_for = if knows { "a verified piece" } else { "metadata" };
@@ -217,12 +228,18 @@ impl Torrent<'_> {
             (patience.stall, self.clock.verified_at, waiting_for),
             (patience.metadata.filter(|_| !knows), self.clock.started, "metadata"),
         ];
-        for (limit, since, waiting_for) in limits {
-            if let Some(after) = limit.filter(|limit| now.saturating_duration_since(since) >= *limit) {
-                let (reason, reached) = (self.why_waiting(now), self.finder.reached);
-                return Err(TorrentError::GaveUp { after, waiting_for, reason, reached });
-            }
-        }
-        Ok(())
+        let complete = self.is_complete();
+        limits
+            .into_iter()
+            .filter(move |_| !complete)
+            .filter_map(|(after, since, waiting_for)| after.map(|after| (after, since, waiting_for)))
+    }
+
+    /// When a limit is reached, if nothing happens before: to give up, or to have shared enough.
+    fn deadline(&self) -> Option<Instant> {
+        let since = self.content.as_ref().and_then(|content| content.complete_since);
+        let shared = since.zip(self.task.goal.sharing().and_then(|sharing| sharing.time));
+        let limits = self.limits().map(|(after, since, _)| (since, after));
+        limits.chain(shared).filter_map(|(since, after)| since.checked_add(after)).min()
     }
 }
