@@ -14,9 +14,9 @@ use crate::sha1::{Feed, Running, advance};
 /// Pieces that are worth hashing together: as many as the widest registers hold.
 const ENOUGH_PIECES: usize = 16;
 
-/// How long parts may wait for company: below what anyone notices, long enough for several pieces to gather at
-/// any speed where hashing matters.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// How long parts may wait for company: below what anyone notices, long enough for the widest registers to fill
+/// at any speed where hashing matters. Nobody waits when nothing more is to come, or memory is short.
+const PATIENCE: Duration = Duration::from_millis(25);
 
 /// The pieces that are being put together.
 #[derive(Debug)]
