@@ -170,7 +170,8 @@ fn covered(runs: &[RangeInclusive<u32>], places: usize) -> Vec<bool> {
 }
 
 fn listen(net: &settings::Net) -> Result<Listener, Failure> {
-    let host = Host { peer_id: PeerId::generate(), reserved: Reserved::ours(false), bind: net.bind };
+    let (reserved, encryption) = (Reserved::ours(false), net.encryption);
+    let host = Host { peer_id: PeerId::generate(), reserved, bind: net.bind, encryption };
     let ports: Vec<u16> = match net.port {
         Port::Exactly(port) => vec![port],
         // The tenth rill of a machine listens too.

@@ -9,6 +9,7 @@ use crate::storage::StorageError;
 use crate::wire::frame::OversizeFrame;
 use crate::wire::handshake::HandshakeError;
 use crate::wire::message::MessageError;
+use crate::wire::mse::{Dial, MseError};
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -22,7 +23,11 @@ pub enum PeerError {
     /// The handshake made no sense.
     Handshake(HandshakeError),
     /// The encryption's handshake failed.
-    Encryption(String),
+    Encryption(MseError),
+    /// It hung up before its handshake, in whichever of these ways it was dialled.
+    TurnedAway(&'static [Dial]),
+    /// It began without encryption, which we require.
+    Unencrypted,
     /// It is about another torrent than ours.
     OtherTorrent(InfoHash),
     /// At the other end are we.
@@ -67,7 +72,16 @@ impl fmt::Display for PeerError {
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
             Self::Closed => write!(f, "closed the connection"),
             Self::Handshake(error) => write!(f, "{error}"),
-            Self::Encryption(reason) => write!(f, "the encrypted handshake failed: {reason}"),
+            Self::Encryption(error) => write!(f, "{error}"),
+            Self::TurnedAway(ways) => {
+                let how = match ways {
+                    [Dial::Plain] => "a plain handshake",
+                    [Dial::Encrypted] => "an encrypted handshake",
+                    _ => "a plain handshake and an encrypted one",
+                };
+                write!(f, "hung up on {how}")
+            }
+            Self::Unencrypted => write!(f, "began without encryption, which we require"),
             Self::OtherTorrent(hash) => write!(f, "answered for another torrent, {hash}"),
             Self::Ourselves => write!(f, "is this very program"),
             Self::Slow(limit) => write!(f, "took more than {} s for its handshake", limit.as_secs()),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 
 use super::PeerError;
-use super::greeting::{Greeted, Host, answer};
+use super::greeting::{Greeted, Host, Known, answer};
 use crate::id::InfoHash;
 use crate::sys::{self, Doorbell};
 use crate::thread;
@@ -67,7 +67,7 @@ struct Reception {
     host: Host,
     doors: HashMap<InfoHash, Door>,
     /// A copy for the greeting threads, made anew when the doors change.
-    known: Arc<[InfoHash]>,
+    known: Arc<Known>,
     /// Who is shaking hands, the longest first.
     greeting: VecDeque<Newcomer>,
     next_number: u64,
@@ -101,7 +101,7 @@ impl Listener {
             let letters = letters.clone();
             thread::spawn("accept", move || accept(&socket, &letters, &bell, &closed), drop)?;
         }
-        let (doors, known, greeting) = (HashMap::new(), Arc::new([]), VecDeque::new());
+        let (doors, known, greeting) = (HashMap::new(), Arc::default(), VecDeque::new());
         let reception = Reception { host, doors, known, greeting, next_number: 0, letters };
         thread::spawn("reception", move || reception.run(&inbox), drop)?;
         Ok(listener)
@@ -201,7 +201,7 @@ impl Reception {
             match letter {
                 Letter::Register(info_hash, door) => {
                     self.doors.insert(info_hash, door);
-                    self.known = self.doors.keys().copied().collect();
+                    self.know_doors();
                 }
                 Letter::Unregister(info_hash) => self.close_door(info_hash),
                 Letter::Accepted(stream, address) => self.greet(stream, address),
@@ -260,6 +260,10 @@ impl Reception {
 
     fn close_door(&mut self, info_hash: InfoHash) {
         self.doors.remove(&info_hash);
-        self.known = self.doors.keys().copied().collect();
+        self.know_doors();
+    }
+
+    fn know_doors(&mut self) {
+        self.known = Arc::new(Known::of(self.doors.keys().copied()));
     }
 }

@@ -17,6 +17,7 @@ use crate::peer_key::PeerKey;
 use crate::sys::Doorbell;
 use crate::thread;
 use crate::wire::extension::{self, ExtensionHandshake};
+use crate::wire::mse::Encryption;
 
 /// How a connection begins.
 #[derive(Debug)]
@@ -100,6 +101,7 @@ impl Company {
             version: Some(extension::VERSION.into()),
             listen_port: (self.port != 0).then_some(self.port),
             upload_only: self.upload_only,
+            prefers_encryption: matches!(self.host.encryption, Encryption::Prefer | Encryption::Require),
             ..ExtensionHandshake::default()
         }
     }
@@ -118,7 +120,7 @@ fn live(address: SocketAddr, greeted: Greeted, host: Host, terms: Terms) -> Peer
         peer_id: theirs.peer_id,
         fast: theirs.reserved.fast() && host.reserved.fast(),
         extended: theirs.reserved.extended() && host.reserved.extended(),
-        encrypted: greeted.ciphers.is_some(),
+        encrypted: greeted.encrypted,
     };
     let manners = Manners {
         fast: met.fast,

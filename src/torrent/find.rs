@@ -27,6 +27,8 @@ pub struct Finder {
     announcer: Option<Announcer>,
     /// What each tracker last said.
     pub answers: BTreeMap<String, Result<TrackerSays, String>>,
+    /// The last peer that could not be connected, and why.
+    pub last_failure: Option<(SocketAddr, String)>,
     /// Whether anyone at all was reached, tracker or peer.
     pub reached: bool,
     our_ips: Vec<IpAddr>,

@@ -195,6 +195,9 @@ impl Torrent<'_> {
             hunt.peer_left(key);
         }
         self.server.peer_left(key);
+        if peer.met.is_none() && !matches!(error, PeerError::LetGo) {
+            self.finder.last_failure = Some((peer.address, error.to_string()));
+        }
         if peer.source != Source::Incoming {
             match peer.met {
                 None if !error.is_final() => self.swarm.failed(peer.address, now),

@@ -97,7 +97,12 @@ impl Torrent<'_> {
         }
         let known = self.swarm.known();
         match (known, failures.is_empty()) {
-            (1.., _) => format!("{} known, and none could be connected", count_of(known, "peer")),
+            (1.., _) => {
+                let last = self.finder.last_failure.as_ref();
+                let why = last.map(|(address, why)| format!("; the last, {address}, {why}"));
+                let peers = count_of(known, "peer");
+                format!("{peers} known, and none could be connected{}", why.unwrap_or_default())
+            }
             (0, false) => format!("no peers: {}", failures.join("; ")),
             (0, true) if silent && !self.task.finding.use_trackers => "no peers, and trackers are off".into(),
             (0, true) if silent => "no tracker has answered yet".into(),
