@@ -28,6 +28,8 @@ pub struct Link {
     cipher: Option<Rc4>,
     out: Vec<u8>,
     sent: usize,
+    /// While a block goes out from its file: what is said meanwhile, and follows it.
+    behind: Option<Vec<u8>>,
 }
 
 impl Link {
@@ -41,7 +43,14 @@ impl Link {
         stream.set_read_timeout(None)?;
         stream.set_write_timeout(Some(SEND_PATIENCE))?;
         let (rx, tx) = ciphers.map_or((None, None), |(rx, tx)| (Some(rx), Some(tx)));
-        Ok(Self { stream, intake: Intake::new(&leftover, rx), cipher: tx, out: Vec::new(), sent: 0 })
+        Ok(Self {
+            stream,
+            intake: Intake::new(&leftover, rx),
+            cipher: tx,
+            out: Vec::new(),
+            sent: 0,
+            behind: None,
+        })
     }
 
     /// Reads what is there; call only when it is known that something is.
@@ -72,6 +81,9 @@ impl Link {
 
     /// Puts bytes behind those that wait to go out, encrypted where the link is.
     pub fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(behind) = &mut self.behind {
+            return write(behind);
+        }
         let before = self.out.len();
         write(&mut self.out);
         if let Some(cipher) = &mut self.cipher {
@@ -79,9 +91,24 @@ impl Link {
         }
     }
 
+    /// Puts a block's header behind what waits; its data follows from a file. Until
+    /// [`end_block`](Self::end_block) nothing that is said comes between.
+    pub fn begin_block(&mut self, header: &[u8]) {
+        debug_assert!(self.cipher.is_none(), "encrypted blocks don't go out from their files");
+        self.out.extend_from_slice(header);
+        self.behind = Some(Vec::new());
+    }
+
+    /// The block's last byte is out: what was said meanwhile follows.
+    pub fn end_block(&mut self) {
+        if let Some(behind) = self.behind.take() {
+            self.out.extend_from_slice(&behind);
+        }
+    }
+
     /// How many bytes wait to go out.
     pub fn waiting(&self) -> usize {
-        self.out.len() - self.sent
+        self.out.len() - self.sent + self.behind.as_ref().map_or(0, Vec::len)
     }
 
     /// Whether what goes out is encrypted, so that files can't be sent as they are.
@@ -89,13 +116,13 @@ impl Link {
         self.cipher.is_some()
     }
 
-    /// Sends what waits, as far as the socket takes it. With `more`, a file follows at once. True when all
-    /// has gone.
+    /// Sends what waits, as far as the socket takes it; what waits behind a block stays. With `more`, a file
+    /// follows at once. True when all has gone.
     ///
     /// # Errors
     /// When the connection broke.
     pub fn flush(&mut self, more: bool) -> Result<bool, PeerError> {
-        while self.waiting() > 0 {
+        while self.sent < self.out.len() {
             match sys::send_some(&self.stream, &self.out[self.sent..], more) {
                 Ok(count) => self.sent += count,
                 Err(error) if is_pause(&error) => return Ok(false),
@@ -132,4 +159,42 @@ impl AsFd for Link {
 /// Nothing is wrong, only not now.
 pub fn is_pause(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{InfoHash, PeerId};
+    use crate::wire::handshake::{Handshake, Reserved};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    #[test]
+    fn nothing_comes_between_a_header_and_its_block() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut theirs, _) = listener.accept().unwrap();
+        let handshake = Handshake {
+            reserved: Reserved::default(),
+            info_hash: InfoHash::new([1; 20]),
+            peer_id: PeerId::new([2; 20]),
+        };
+        let greeted = Greeted { stream, handshake, leftover: Vec::new(), ciphers: None };
+        let mut link = Link::new(greeted).unwrap();
+        link.put(|out| out.extend(b"before "));
+        link.begin_block(b"header ");
+        link.put(|out| out.extend(b"after"));
+        assert!(link.flush(true).unwrap());
+        (&link.stream).write_all(b"half a block, ").unwrap();
+        link.put(|out| out.extend(b" all"));
+        assert!(link.flush(true).unwrap());
+        assert_eq!(link.waiting(), 9);
+        (&link.stream).write_all(b"the other half ").unwrap();
+        link.end_block();
+        assert!(link.flush(false).unwrap());
+        link.close();
+        let mut heard = String::new();
+        theirs.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "before header half a block, the other half after all");
+    }
 }

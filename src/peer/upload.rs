@@ -121,6 +121,9 @@ impl Upload {
                 traffic.add_up(u64::from(sent));
                 let done = going.done + sent;
                 self.going = (done < going.range.length).then_some(Going { done, ..going });
+                if self.going.is_none() {
+                    link.end_block();
+                }
                 continue;
             }
             let Some(range) = self.queue.front().copied() else { return Ok(Pause::Nothing) };
@@ -135,13 +138,13 @@ impl Upload {
             }
             self.queue.pop_front();
             turn += range.length;
-            link.put(|out| {
-                out.extend_from_slice(&piece_header(range.piece.get(), range.begin, range.length))
-            });
+            let header = piece_header(range.piece.get(), range.begin, range.length);
             if link.is_encrypted() {
+                link.put(|out| out.extend_from_slice(&header));
                 copy(range, link, share)?;
                 traffic.add_up(u64::from(range.length));
             } else {
+                link.begin_block(&header);
                 self.going = Some(Going { range, done: 0 });
             }
         }
