@@ -9,7 +9,7 @@ use super::listing;
 use super::unix_time_s;
 use crate::id::InfoHash;
 use crate::metainfo::Info;
-use crate::report::{Event, Snapshot};
+use crate::report::{Event, Phase, Snapshot};
 
 /// A moment on both clocks: the one that never jumps, and the calendar's.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -153,6 +153,15 @@ impl Row {
         Some((self.numbers[index], info.path_of(file), file.length))
     }
 
+    /// Keeps where it stands.
+    pub fn stand(&mut self, snapshot: Snapshot) {
+        // Pieces are no events to whoever didn't ask for them: this may be the first word after the check.
+        if snapshot.phase != Phase::Checking {
+            self.checking = None;
+        }
+        self.snapshot = snapshot;
+    }
+
     /// Keeps what an event says about the torrent itself.
     pub fn learn(&mut self, event: &Event, now: Moment) {
         if !matches!(event, Event::Checking { .. }) {
@@ -223,7 +232,7 @@ pub(super) mod tests {
         }
 
         pub fn snapshot(&mut self, snapshot: Snapshot) {
-            self.rows[0].snapshot = snapshot;
+            self.rows[0].stand(snapshot);
             self.face.snapshot(&self.rows, 0, self.now);
         }
 

@@ -157,7 +157,7 @@ impl Desk {
                     self.face.event(&self.rows, at, &event, now);
                 }
                 Letter::Snapshot(at, snapshot, now) => {
-                    self.rows[at].snapshot = snapshot;
+                    self.rows[at].stand(snapshot);
                     self.face.snapshot(&self.rows, at, now);
                 }
                 Letter::Ended(at, how, now) => {

@@ -179,7 +179,7 @@ mod tests {
             info_hash: InfoHash::new([1; 20]),
             peer_id: PeerId::new([2; 20]),
         };
-        let greeted = Greeted { stream, handshake, leftover: Vec::new(), ciphers: None };
+        let greeted = Greeted { stream, handshake, leftover: Vec::new(), ciphers: None, encrypted: false };
         let mut link = Link::new(greeted).unwrap();
         link.put(|out| out.extend(b"before "));
         link.begin_block(b"header ");

@@ -123,6 +123,7 @@ impl<'w> Torrent<'w> {
         if !matches!(end, Ok(Ended::Done)) || self.task.goal.sharing().is_some() {
             self.tell_where_it_stands(Instant::now());
         }
+        self.tell_trackers_where_we_stand();
         let closed = self.content.take().map_or(Ok(()), |content| content.storage.close());
         // Peers first: a farewell to trackers may take a second.
         self.peers = Peers::default();
