@@ -5,6 +5,7 @@ pub mod bus; //      SIGBUS ends in a sentence
 pub mod view; //     a file's bytes as memory, to look at
 pub mod doorbell; // waiting on a socket and for a letter at once
 pub mod file; //     reserved blocks, links, renames, write-back, the page cache
+pub mod interfaces; // the addresses of this machine
 pub mod limits; //   open files, memory, terminal width
 pub mod net; //      buffers, sendfile, several blocks in one segment
 pub mod listen; //   sockets that strangers come to, one for each family
@@ -17,6 +18,7 @@ pub use bus::catch_bus_errors;
 pub use datagrams::Datagrams;
 pub use doorbell::{Doorbell, Ready, wait};
 pub use file::{disk_free, is_full, rename_noreplace, reserve};
+pub use interfaces::own_addresses;
 pub use limits::{memory_limit, raise_open_files, terminal_width};
 pub use listen::{bind_udp, listen_tcp};
 pub use net::{connect, receive_some, send_some, sendfile, set_receive_buffer, set_send_buffer};
