@@ -39,6 +39,8 @@ pub struct Company {
     pub port: u16,
     /// Whether peers may be told of peers (BEP 11); never for private torrents.
     pub pex: bool,
+    /// Where our node of the DHT is, if peers are to hear of it (BEP 5); never for private torrents.
+    pub dht_port: Option<u16>,
     /// Limits what comes in.
     pub down: Arc<Throttle>,
     /// Limits what goes out.
@@ -75,7 +77,7 @@ pub fn start(
         extensions: company.extensions(),
         share: company.share.clone(),
     };
-    let (info_hash, host) = (company.info_hash, company.host);
+    let (info_hash, host, dht_port) = (company.info_hash, company.host, company.dht_port);
     let name = match &beginning {
         Beginning::Dial(address) => address.to_string(),
         Beginning::Arrived(arrival) => arrival.address.to_string(),
@@ -83,7 +85,7 @@ pub fn start(
     thread::spawn(
         &name,
         move || match begin(beginning, info_hash, &host) {
-            Ok((address, greeted)) => live(address, greeted, host, terms),
+            Ok((address, greeted)) => live(address, greeted, host, dht_port, terms),
             Err(error) => error,
         },
         move |end| {
@@ -114,7 +116,7 @@ fn begin(beginning: Beginning, info_hash: InfoHash, host: &Host) -> Result<(Sock
     }
 }
 
-fn live(address: SocketAddr, greeted: Greeted, host: Host, terms: Terms) -> PeerError {
+fn live(address: SocketAddr, greeted: Greeted, host: Host, dht_port: Option<u16>, terms: Terms) -> PeerError {
     let theirs = greeted.handshake;
     let met = Met {
         peer_id: theirs.peer_id,
@@ -126,6 +128,7 @@ fn live(address: SocketAddr, greeted: Greeted, host: Host, terms: Terms) -> Peer
         fast: met.fast,
         extended: met.extended,
         ip: address.ip(),
+        dht_port: dht_port.filter(|_| theirs.reserved.dht() && host.reserved.dht()),
         theirs: ExtensionHandshake::default(),
     };
     let link = match Link::new(greeted) {

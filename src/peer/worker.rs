@@ -71,6 +71,8 @@ pub struct Manners {
     pub extended: bool,
     /// The peer's address, which decides its allowed fast set.
     pub ip: std::net::IpAddr,
+    /// Where our node of the DHT is, where both have one (BEP 5).
+    pub dht_port: Option<u16>,
     /// Under which numbers the peer hears its extensions.
     pub theirs: ExtensionHandshake,
 }
@@ -311,6 +313,9 @@ impl Worker {
         }
         if self.manners.extended {
             self.say_extensions();
+        }
+        if let Some(port) = self.manners.dht_port {
+            self.link.say(&Message::Port(port));
         }
         self.allow_fast();
     }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub use bans::{HOST_BANS, MAX_BANS};
+pub(crate) use priority::crc32c;
 pub use priority::priority;
 
 use crate::compact::is_dialable;

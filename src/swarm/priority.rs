@@ -35,7 +35,7 @@ fn masked(mut one: Vec<u8>, mut other: Vec<u8>) -> [Vec<u8>; 2] {
 }
 
 /// CRC-32C (Castagnoli), bit by bit: the inputs are at most 32 bytes, once per address.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub fn crc32c(bytes: &[u8]) -> u32 {
     const POLYNOMIAL_REVERSED: u32 = 0x82f6_3b78;
     let rest = bytes.iter().fold(u32::MAX, |rest, byte| {
         (0..8).fold(rest ^ u32::from(*byte), |rest, _| {

@@ -116,6 +116,23 @@ pub fn wait(
     })
 }
 
+/// Sleeps until one of the sockets is readable, the bell is rung, or the time is up. Which of them it was is for
+/// the caller to find out: with sockets that don't block, trying costs one call.
+///
+/// # Errors
+/// When the kernel refuses to wait: bad descriptor or no memory.
+pub fn wait_any(sockets: &[BorrowedFd<'_>], bell: &Doorbell, timeout: Duration) -> io::Result<()> {
+    let timeout = if bell.lie_down() { timeout } else { Duration::ZERO };
+    let all = sockets.iter().map(AsRawFd::as_raw_fd).chain([bell.event.as_raw_fd()]);
+    let mut polled: Vec<_> = all.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+    let answer = poll(&mut polled, Some(timeout));
+    if polled.last().is_some_and(|last| last.revents != 0) {
+        bell.empty();
+    }
+    bell.drain();
+    answer
+}
+
 /// poll(2) to the nanosecond, gone on with after a signal.
 fn poll(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);

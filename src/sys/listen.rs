@@ -22,7 +22,8 @@ const SILENT_S: i32 = 3;
 /// # Errors
 /// The address is in use or not ours, or the family isn't there.
 pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = bound(address, libc::SOCK_STREAM)?;
+    // Connections of a process that has just ended don't keep the port from its successor.
+    let socket = bound(address, libc::SOCK_STREAM, true)?;
     let listener = TcpListener::from(socket);
     set_number(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, SILENT_S)?;
     // SAFETY: no pointers are passed.
@@ -35,7 +36,7 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// As [`listen_tcp`].
 pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::from(bound(address, libc::SOCK_DGRAM)?);
+    let socket = UdpSocket::from(bound(address, libc::SOCK_DGRAM, false)?);
     // An answer must come from the address that was asked, or routers and careful clients drop it; a socket
     // bound to all addresses has to be told (ip(7), ipv6(7)).
     match address {
@@ -45,14 +46,14 @@ pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn bound(address: SocketAddr, kind: i32) -> io::Result<OwnedFd> {
+/// A socket at an address. What `shares` it means depends on the kind (socket(7)).
+pub(super) fn bound(address: SocketAddr, kind: i32, shares: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: no pointers are passed.
     let fd = checked(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })?;
     // SAFETY: the descriptor is fresh from the kernel and owned by nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    if kind == libc::SOCK_STREAM {
-        // Connections of a process that has just ended don't keep the port from its successor.
+    if shares {
         set_number(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     }
     if address.is_ipv6() {

@@ -9,6 +9,7 @@ pub mod interfaces; // the addresses of this machine
 pub mod limits; //   open files, memory, terminal width
 pub mod net; //      buffers, sendfile, several blocks in one segment
 pub mod listen; //   sockets that strangers come to, one for each family
+pub mod multicast; // everyone on the local network
 pub mod poller; //   waiting on thousands of sockets at once
 pub mod datagrams; // many datagrams for one call, answered from where they were sent to
 pub mod signals; //  being asked to stop
@@ -16,11 +17,12 @@ pub mod reload; //   being asked to read files again
 
 pub use bus::catch_bus_errors;
 pub use datagrams::Datagrams;
-pub use doorbell::{Doorbell, Ready, wait};
+pub use doorbell::{Doorbell, Ready, wait, wait_any};
 pub use file::{disk_free, is_full, rename_noreplace, reserve};
 pub use interfaces::own_addresses;
 pub use limits::{memory_limit, raise_open_files, terminal_width};
 pub use listen::{bind_udp, listen_tcp};
+pub use multicast::{bind_shared_udp, multicast_from, multicast_interfaces};
 pub use net::{connect, receive_some, send_some, sendfile, set_receive_buffer, set_send_buffer};
 pub use poller::{Interest, Poller};
 pub use reload::Reloads;

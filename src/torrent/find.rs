@@ -87,6 +87,7 @@ impl Torrent<'_> {
             }
             self.finder.announcer = Some(announcer);
         }
+        self.ask_around();
         Ok(())
     }
 
@@ -132,6 +133,9 @@ impl Torrent<'_> {
                 self.finder.reached = true;
                 if let Some(ip) = answer.external_ip {
                     self.finder.told_our_ip(ip, self.task.net.port, &mut self.swarm);
+                    if let Some(dht) = &self.task.finding.around.dht {
+                        dht.our_ip(ip);
+                    }
                 }
                 self.add_addresses(Source::Tracker, &answer.peers, now);
                 Ok(TrackerSays {
@@ -235,6 +239,7 @@ impl Torrent<'_> {
             host: net.host,
             port: net.port,
             pex: self.task.finding.pex && !self.is_private(),
+            dht_port: self.dht_port(),
             down: limits.down.clone(),
             up: limits.up.clone(),
             share: self.share(),

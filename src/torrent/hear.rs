@@ -32,7 +32,7 @@ impl Torrent<'_> {
             FromPeer::Appetite(bytes) => self.got_appetite(key, bytes, now),
             FromPeer::Metadata(payload) => return self.got_metadata(key, &payload, now),
             FromPeer::Pex(payload) => self.got_pex(key, &payload, now),
-            FromPeer::DhtPort(_) => {}
+            FromPeer::DhtPort(port) => self.got_dht_port(key, port),
             FromPeer::Left(PeerError::OurDisk(error)) => return Err(TorrentError::Storage(error)),
             FromPeer::Left(error) => self.left(key, &error, now),
         }

@@ -8,6 +8,7 @@ mod error; //     how the work ends
 mod task; //      what it is told to do
 mod letter; //    what it is told meanwhile
 mod tally; //     how much of each file is there
+mod around; //    the DHT and the local network
 mod assembly; //  pieces on their way from the peers to the disk
 mod suspicion; // who gave wrong bytes
 mod content; //   what is on disk, on its way, and to come
@@ -33,7 +34,7 @@ use crate::id::InfoHash;
 use crate::metainfo::Info;
 use crate::report::{Event, Watcher};
 use crate::storage::StorageError;
-use crate::swarm::Swarm;
+use crate::swarm::{Source, Swarm};
 
 use content::Content;
 pub use error::{Ended, TorrentError};
@@ -42,7 +43,7 @@ use hunt::Hunt;
 pub use letter::{Letter, Mailbox};
 use peers::Peers;
 use serve::Server;
-pub use task::{Choice, Finding, Goal, Limits, Net, Patience, Select, Sharing, Task, What};
+pub use task::{Around, Choice, Finding, Goal, Limits, Net, Patience, Select, Sharing, Task, What};
 use tend::Clock;
 
 /// Letters that are read before what has gathered is looked at: peers' are answered first, and yet a flood of
@@ -127,6 +128,7 @@ impl<'w> Torrent<'w> {
         let closed = self.content.take().map_or(Ok(()), |content| content.storage.close());
         // Peers first: a farewell to trackers may take a second.
         self.peers = Peers::default();
+        self.ask_around_no_more();
         self.finder.leave(FAREWELL);
         match (end, closed) {
             (Err(TorrentError::Storage(StorageError::Stopped)), _) => Ok(Ended::Stopped),
@@ -189,6 +191,9 @@ impl<'w> Torrent<'w> {
         self.hunt = None;
         self.clock.begin_download(Instant::now());
         self.content = Some(content);
+        if self.is_private() {
+            self.ask_around_no_more();
+        }
         self.complete_if_done()?;
         self.tell_all_what_is_known();
         Ok(())
@@ -210,6 +215,8 @@ impl<'w> Torrent<'w> {
             Letter::Peer(letter) => self.hear(letter, now)?,
             Letter::Arrived(arrival) => self.arrived(arrival, now),
             Letter::Tracker(letter) => self.tracker_told(letter, now),
+            // What was on its way when a magnet link turned out to be private.
+            Letter::Addresses(Source::Dht | Source::Lsd, _) if self.is_private() => {}
             Letter::Addresses(source, addresses) => self.add_addresses(source, &addresses, now),
             Letter::Warning(text) => self.watcher.event(&Event::Warning(text)),
             Letter::Stop => {}

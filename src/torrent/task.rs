@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dht::node::Dht;
 use crate::id::InfoHash;
+use crate::lsd::Lsd;
 use crate::magnet::Magnet;
 use crate::metainfo::{Info, Metainfo};
 use crate::peer::greeting::Host;
@@ -163,6 +165,19 @@ pub struct Finding {
     pub pex: bool,
     /// Whether web seeds are used (BEP 19).
     pub web_seeds: bool,
+    /// Where to ask without a tracker; never for a private torrent (BEP 27).
+    pub around: Around,
+}
+
+/// Where peers are found without a tracker.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// Our node of the DHT, where there is one (BEP 5).
+    pub dht: Option<Arc<Dht>>,
+    /// Other nodes that the torrent names: host and port.
+    pub nodes: Vec<(String, u16)>,
+    /// The local network (BEP 14), where it is asked.
+    pub lsd: Option<Arc<Lsd>>,
 }
 
 /// When a torrent gives up; `None` is never.

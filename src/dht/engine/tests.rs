@@ -1,0 +1,172 @@
+//! One node spoken to by hand; whole networks of them are in `simulation`.
+
+mod simulation;
+
+use super::*;
+use crate::dht::krpc::MAX_PACKET_BYTES;
+use std::net::Ipv4Addr;
+
+const ROLE: Role = Role { families: [true, true], read_only: false, port: 6881 };
+
+fn engine(now: Instant) -> Engine {
+    Engine::new(ROLE, Dice::from_seed(1), now)
+}
+
+fn stranger(number: u32) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::from(0x0b00_0000 + number).into(), 6881)
+}
+
+fn query(ask: Ask) -> Vec<u8> {
+    query_from(NodeId::new([8; 20]), ask)
+}
+
+fn query_from(id: NodeId, ask: Ask) -> Vec<u8> {
+    Packet { transaction: b"tt".to_vec(), body: Body::Query { id, read_only: true, ask } }.encode()
+}
+
+fn get_peers(info_hash: InfoHash) -> Vec<u8> {
+    query(Ask::GetPeers { info_hash, want: Want::default(), scrape: false, no_seeds: false })
+}
+
+fn announce(info_hash: InfoHash, token: Vec<u8>) -> Vec<u8> {
+    query(Ask::Announce { info_hash, port: Some(7000), token, seed: false })
+}
+
+/// The one thing it says to `to`.
+fn reply(engine: &mut Engine, to: SocketAddr) -> Option<Body> {
+    let mut packets = engine.take_packets();
+    packets.retain(|(address, _)| *address == to);
+    assert!(packets.len() <= 1, "one answer a query");
+    let (_, bytes) = packets.pop()?;
+    assert!(bytes.len() <= 1200, "{} bytes", bytes.len());
+    Some(Packet::decode(&bytes).unwrap().body)
+}
+
+fn ask(engine: &mut Engine, from: SocketAddr, bytes: &[u8], now: Instant) -> Answer {
+    engine.got(from, bytes, now);
+    match reply(engine, from) {
+        Some(Body::Answer(answer)) => *answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_announces_with_its_token_is_told_to_others() {
+    let now = Instant::now();
+    let mut engine = engine(now);
+    let hash = InfoHash::new([1; 20]);
+    let first = ask(&mut engine, stranger(1), &get_peers(hash), now);
+    assert!(first.values.is_empty() && first.ip == Some(stranger(1)));
+    engine.got(stranger(2), &announce(hash, first.token.clone().unwrap()), now);
+    assert!(
+        matches!(reply(&mut engine, stranger(2)), Some(Body::Refusal { code: 203, .. })),
+        "another's token"
+    );
+    ask(&mut engine, stranger(1), &announce(hash, first.token.unwrap()), now);
+    let second = ask(&mut engine, stranger(2), &get_peers(hash), now);
+    assert_eq!(second.values, [SocketAddr::new(stranger(1).ip(), 7000)]);
+}
+
+#[test]
+fn a_read_only_node_asks_and_answers_nobody() {
+    let now = Instant::now();
+    let mut engine = Engine::new(Role { read_only: true, ..ROLE }, Dice::from_seed(1), now);
+    engine.got(stranger(1), &query(Ask::Ping), now);
+    assert_eq!(reply(&mut engine, stranger(1)), None);
+    engine.add_entry(stranger(2), now);
+    engine.tick(now);
+    assert!(matches!(reply(&mut engine, stranger(2)), Some(Body::Query { read_only: true, .. })));
+}
+
+#[test]
+fn malformed_packets_are_counted_and_good_ones_still_answered_under_a_flood() {
+    let now = Instant::now();
+    let mut engine = engine(now);
+    let junk: [&[u8]; 5] =
+        [b"", b"d1:y1:qe", &[0xff; MAX_PACKET_BYTES + 1], b"d1:rd2:id3:abce1:t2:aa1:y1:re", b"i0e"];
+    for number in 0..50_000 {
+        engine.got(stranger(number % 100), junk[number as usize % junk.len()], now);
+    }
+    assert_eq!(engine.counts().malformed, 50_000);
+    for _ in 0..50_000 {
+        engine.got(stranger(7), &query(Ask::Ping), now);
+    }
+    assert!(engine.counts().answered <= 40 && engine.counts().limited >= 49_960, "{:?}", engine.counts());
+    // Answers to nothing we asked change nothing.
+    for number in 0..10_000_u32 {
+        let body = Body::Answer(Box::new(Answer::of(NodeId::new([number as u8; 20]))));
+        engine.got(stranger(number), &Packet { transaction: vec![0; 4], body }.encode(), now);
+    }
+    assert_eq!(engine.known(), 0);
+    engine.take_packets();
+    ask(&mut engine, stranger(200), &query(Ask::Ping), now);
+    engine.got(stranger(201), &query(Ask::Unknown).replace_method(), now);
+    assert!(matches!(reply(&mut engine, stranger(201)), Some(Body::Refusal { code: 204, .. })));
+    engine.got(stranger(202), b"d1:ad2:id20:abcdefghij0123456789e1:q9:find_node1:t2:aa1:y1:qe", now);
+    assert!(matches!(reply(&mut engine, stranger(202)), Some(Body::Refusal { code: 203, .. })));
+}
+
+/// A ping becomes a method nobody has heard of.
+trait ReplaceMethod {
+    fn replace_method(self) -> Vec<u8>;
+}
+
+impl ReplaceMethod for Vec<u8> {
+    fn replace_method(mut self) -> Vec<u8> {
+        let at = self.windows(4).position(|word| word == b"ping").expect("it is a ping");
+        self[at..at + 4].copy_from_slice(b"sing");
+        self
+    }
+}
+
+#[test]
+fn a_store_flood_of_100_000_torrents_stays_bounded() {
+    let start = Instant::now();
+    let (mut engine, mut dice) = (engine(start), Dice::from_seed(9));
+    let near = InfoHash::new(*engine.id(true).as_bytes());
+    let token = ask(&mut engine, stranger(1), &get_peers(near), start).token.unwrap();
+    ask(&mut engine, stranger(1), &announce(near, token), start);
+    let mut taken = 0;
+    for number in 0..100_000_u32 {
+        // A hundred a second, from a thousand hosts: slow enough to be answered every time.
+        let now = start + Duration::from_millis(u64::from(number) * 10);
+        let (from, hash) = (stranger(1000 + number % 1000), InfoHash::new(*random_id(&mut dice).as_bytes()));
+        engine.got(from, &get_peers(hash), now);
+        if let Some(Body::Answer(answer)) = reply(&mut engine, from) {
+            engine.got(from, &announce(hash, answer.token.unwrap()), now);
+            taken += usize::from(reply(&mut engine, from).is_some());
+        }
+    }
+    let (torrents, peers) = engine.stored();
+    assert_eq!(taken, 100_000);
+    let most = crate::dht::store::MAX_TORRENTS;
+    assert!(torrents <= most && peers <= most, "{torrents} torrents, {peers} peers");
+    let later = start + Duration::from_secs(1001);
+    assert_eq!(ask(&mut engine, stranger(2), &get_peers(near), later).values.len(), 1);
+}
+
+#[test]
+fn the_id_follows_the_address_that_many_networks_see() {
+    let now = Instant::now();
+    let mut engine = engine(now);
+    let ours: SocketAddr = "88.77.66.55:6881".parse().unwrap();
+    let first = engine.id(true);
+    for number in 0..6 {
+        let node = stranger(number * 256);
+        engine.add_entry(node, now);
+        engine.add_node(node, now);
+        engine.tick(now);
+        for (to, bytes) in engine.take_packets() {
+            let packet = Packet::decode(&bytes).unwrap();
+            let id = NodeId::new(
+                [to.ip().to_string().as_bytes()[3..6].iter().sum::<u8>().wrapping_add(number as u8); 20],
+            );
+            let answer = Answer { ip: Some(ours), ..Answer::of(id) };
+            let body = Body::Answer(Box::new(answer));
+            engine.got(to, &Packet { transaction: packet.transaction, body }.encode(), now);
+        }
+    }
+    assert_ne!(engine.id(true), first);
+    assert!(fits(engine.id(true), ours.ip()));
+    assert!(engine.known() > 0, "the table moved along");
+}
