@@ -4,13 +4,16 @@
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exit::{Code, Failure, plain};
 use super::row::Ending;
 use super::settings::{self, Port, Settings};
 use super::source::{Found, Source};
 use super::stop::Stop;
+use crate::dht::node::{Dht, DhtConfig, ROUTERS};
 use crate::id::PeerId;
+use crate::lsd::Lsd;
 use crate::peer::greeting::Host;
 use crate::peer::listener::{self, Listener};
 use crate::peer::throttle::Throttle;
@@ -18,7 +21,9 @@ use crate::picker::Order;
 use crate::report::Watcher;
 use crate::storage::Selection;
 use crate::sys;
-use crate::torrent::{Choice, Ended, Finding, Goal, Letter, Limits, Net, Select, Task, Torrent, What};
+use crate::torrent::{
+    Around, Choice, Ended, Finding, Goal, Letter, Limits, Net, Select, Task, Torrent, What,
+};
 use crate::wire::handshake::Reserved;
 
 /// The ports that every client tries, in order.
@@ -32,6 +37,8 @@ pub struct Station {
     /// The signals.
     pub stop: Stop,
     listener: Listener,
+    /// Where peers are found without trackers; each torrent's own nodes come on top.
+    around: Around,
     down: Arc<Throttle>,
     up: Arc<Throttle>,
 }
@@ -46,11 +53,12 @@ impl Station {
             .map_err(|error| system("can't catch bus errors", &error))?;
         // More connections than descriptors would fail one by one; that they can't be had is no reason to stop.
         let _ = sys::raise_open_files();
-        let listener = listen(&settings.net)?;
+        let listener = listen(&settings)?;
+        let around = look_around(&settings, listener.port());
         let limit = |rate: Option<u64>| Arc::new(Throttle::new(rate.unwrap_or(0)));
         let down = limit(settings.limits.down_bytes_per_s);
         let up = limit(settings.limits.up_bytes_per_s);
-        Ok(Self { settings, stop, listener, down, up })
+        Ok(Self { settings, stop, listener, around, down, up })
     }
 
     /// Finds out what a TORRENT is; `None` when a signal came meanwhile.
@@ -69,6 +77,10 @@ impl Station {
         if let Found::Link(magnet) = &found {
             // What can't be an address was written by a stranger and isn't worth a word.
             peers.extend(magnet.peers.iter().filter_map(|peer| settings::host_port(peer).ok()));
+        }
+        let mut around = self.around.clone();
+        if let Found::Torrent(metainfo) = &found {
+            around.nodes = metainfo.nodes.clone();
         }
         Task {
             choice: Choice {
@@ -95,6 +107,7 @@ impl Station {
                 addresses: Vec::new(),
                 pex: discovery.pex,
                 web_seeds: discovery.web_seeds,
+                around,
             },
             patience: *patience,
             goal,
@@ -134,6 +147,29 @@ impl Station {
     }
 }
 
+/// How long a download has before the well-known routers are troubled: most with a tracker are over, or under
+/// way.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Our node of the DHT and our ear on the local network. Without them there are trackers still: what can't be
+/// had is left out.
+fn look_around(settings: &Settings, port: u16) -> Around {
+    let (discovery, bind) = (&settings.discovery, settings.net.bind);
+    let dht = discovery.dht.then(|| {
+        let named = &discovery.dht_bootstrap;
+        let (bootstrap, patience) = if named.is_empty() {
+            (ROUTERS.map(|(host, port)| (host.to_owned(), port)).to_vec(), PATIENCE)
+        } else {
+            (named.clone(), Duration::ZERO)
+        };
+        let config = DhtConfig { port, bind, bootstrap, patience, ..DhtConfig::default() };
+        // Another program may have the port for UDP; any other will do.
+        Dht::start(config.clone()).or_else(|_| Dht::start(DhtConfig { port: 0, ..config })).ok()
+    });
+    let lsd = discovery.lsd.then(|| Lsd::start(bind).ok());
+    Around { dht: dht.flatten().map(Arc::new), nodes: Vec::new(), lsd: lsd.flatten().map(Arc::new) }
+}
+
 /// The files that `--select` means, or the link itself (BEP 53), once they are known.
 fn select(choice: &settings::Choice, found: &Found) -> Select {
     match (choice.select.clone(), found) {
@@ -169,8 +205,9 @@ fn covered(runs: &[RangeInclusive<u32>], places: usize) -> Vec<bool> {
     open.take(places).collect()
 }
 
-fn listen(net: &settings::Net) -> Result<Listener, Failure> {
-    let (reserved, encryption) = (Reserved::ours(false), net.encryption);
+fn listen(settings: &Settings) -> Result<Listener, Failure> {
+    let net = &settings.net;
+    let (reserved, encryption) = (Reserved::ours(settings.discovery.dht), net.encryption);
     let host = Host { peer_id: PeerId::generate(), reserved, bind: net.bind, encryption };
     let ports: Vec<u16> = match net.port {
         Port::Exactly(port) => vec![port],

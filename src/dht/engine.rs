@@ -105,6 +105,13 @@ struct Side {
     entering: bool,
 }
 
+impl Side {
+    /// Few nodes known, or never walked to our own place.
+    fn wants_to_enter(&self) -> bool {
+        self.active && !self.entering && (self.tries == 0 || self.table.len() < K)
+    }
+}
+
 /// A query of ours that waits for its answer.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
@@ -292,12 +299,12 @@ impl Engine {
     }
 
     /// When [`Self::tick`] has something to do.
-    pub fn wake_at(&self) -> Instant {
+    pub fn wake_at(&self, now: Instant) -> Instant {
         let deadlines = self.pending.values().map(|pending| pending.until);
-        let slow = self.walks.values().filter_map(|walk| walk.lookup.wake_at());
+        let slow = self.walks.values().filter_map(|walk| walk.lookup.wake_at(now));
         let searches = self.searches.values().filter(|search| search.running == 0).map(|search| search.next);
-        let entering = self.sides.iter().filter(|side| side.active && !side.entering);
-        let entering = entering.filter(|_| !self.entries.is_empty()).map(|side| side.enter_at);
+        let searches = searches.filter(|_| self.can_search());
+        let entering = self.sides.iter().filter(|side| side.wants_to_enter()).map(|side| side.enter_at);
         let soonest = deadlines.chain(slow).chain(searches).chain(entering).min();
         soonest.map_or(self.next_tend, |at| at.min(self.next_tend))
     }
@@ -312,16 +319,19 @@ impl Engine {
             let entries: Vec<_> =
                 self.entries.iter().copied().filter(|entry| entry.is_ipv4() == v4).collect();
             let side = self.side(v4);
-            let lonely =
-                side.table.len() < K && side.enter_at <= now || side.tries == 0 && side.enter_at <= now;
-            if !side.active || side.entering || !lonely || entries.is_empty() && side.table.is_empty() {
+            if !side.wants_to_enter() || side.enter_at > now {
+                continue;
+            }
+            side.enter_at = now + (ENTER_AGAIN * 2_u32.pow(side.tries.min(8))).min(ENTER_SELDOM);
+            if entries.is_empty() && side.table.is_empty() {
                 continue;
             }
             side.entering = true;
-            side.enter_at = now + (ENTER_AGAIN * 2_u32.pow(side.tries.min(8))).min(ENTER_SELDOM);
             side.tries += 1;
             let id = side.id;
-            self.start_walk(id, v4, Why::Enter, now);
+            if !self.start_walk(id, v4, Why::Enter, now) {
+                self.side(v4).entering = false;
+            }
         }
     }
 

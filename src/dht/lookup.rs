@@ -171,12 +171,12 @@ impl Lookup {
     }
 
     /// When a slow node allows another query.
-    pub fn wake_at(&self) -> Option<Instant> {
+    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
         let asked = self.candidates.iter().filter_map(|one| match one.state {
             State::Asked { at } => Some(at + SLOW),
             _ => None,
         });
-        asked.min()
+        asked.filter(|at| *at > now).min()
     }
 
     /// Those nearest to the target that answered, with the tokens they gave; of nodes whose ids don't fit their

@@ -206,7 +206,8 @@ impl Worker {
             }
             self.engine.tick(now);
             self.speak();
-            let wake = self.enter_at.map_or(self.engine.wake_at(), |at| at.min(self.engine.wake_at()));
+            let wake = self.engine.wake_at(now);
+            let wake = self.enter_at.map_or(wake, |at| at.min(wake));
             let wait = wake.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             let sockets: Vec<_> = self.sockets.iter().map(AsFd::as_fd).collect();
             if wait_any(&sockets, &self.post.bell, wait).is_err() {

@@ -62,7 +62,7 @@ impl Engine {
     }
 
     pub(super) fn search_due(&mut self, now: Instant) {
-        let running = self.searches.values().filter(|search| search.running > 0).count();
+        let running = self.running();
         let due = self.searches.iter().filter(|(_, search)| search.running == 0 && search.next <= now);
         let due: Vec<InfoHash> =
             due.map(|(info_hash, _)| *info_hash).take(MAX_RUNNING.saturating_sub(running)).collect();
@@ -79,6 +79,15 @@ impl Engine {
                 search.next = now + SOON + spread;
             }
         }
+    }
+
+    fn running(&self) -> usize {
+        self.searches.values().filter(|search| search.running > 0).count()
+    }
+
+    /// Whether another search may begin.
+    pub(super) fn can_search(&self) -> bool {
+        self.running() < MAX_RUNNING
     }
 
     pub(super) fn got_peers(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {

@@ -154,7 +154,8 @@ impl Net {
     fn wake(&mut self, number: usize) {
         let now = self.now;
         let Player::Honest(engine) = &mut self.players[number] else { return };
-        let (packets, found, alarm) = (engine.take_packets(), engine.take_found(), engine.wake_at().max(now));
+        let (packets, found, alarm) =
+            (engine.take_packets(), engine.take_found(), engine.wake_at(now).max(now));
         for (info_hash, peers) in found {
             self.found.entry((number, info_hash)).or_default().extend(peers);
         }
