@@ -70,9 +70,10 @@ pub fn answer(clerk: &mut Clerk, bytes: &[u8], from: IpAddr, out: &mut Vec<u8>) 
             let end = respond(clerk, &request, from, out);
             Some(Answered { used, end })
         }
-        Ok(httparse::Status::Partial) => None,
-        Err(error) => {
-            refuse(clerk, out, "400 Bad Request", &format!("The request can't be read: {error}."));
+        other => {
+            // The empty line is there: what isn't whole by now never will be.
+            let why = other.err().map_or_else(|| "it has no end".into(), |error| error.to_string());
+            refuse(clerk, out, "400 Bad Request", &format!("The request can't be read: {why}."));
             Some(Answered { used: bytes.len(), end: End::Drain })
         }
     }

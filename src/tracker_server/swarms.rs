@@ -104,6 +104,7 @@ pub struct Swarms {
 struct Shard {
     places: HashMap<InfoHash, u32>,
     swarms: Vec<Swarm>,
+    totals: Totals,
 }
 
 #[derive(Debug)]
@@ -146,50 +147,46 @@ impl Swarms {
     ) -> Scraped {
         let mut shard = self.shard(&guest.info_hash);
         if guest.event == AnnounceEvent::Stopped {
-            let Some(swarm) = shard.find(&guest.info_hash) else { return Scraped::default() };
-            let before = swarm.len();
-            swarm.part(guest);
-            self.peers.fetch_sub(before - swarm.len(), Relaxed);
-            return swarm.scraped();
+            let Some(place) = shard.place_of(&guest.info_hash) else { return Scraped::default() };
+            self.change(&mut shard, place, |swarm| swarm.part(guest));
+            return shard.swarms[place].scraped();
         }
-        if !shard.places.contains_key(&guest.info_hash) {
+        if shard.place_of(&guest.info_hash).is_none() {
             if self.torrents.load(Relaxed) >= self.limits.torrents {
                 self.drop_oldest(&mut shard, None, now, dice);
             }
             shard.open(guest.info_hash, now);
             self.torrents.fetch_add(1, Relaxed);
         }
-        let swarm = shard.find(&guest.info_hash).expect("opened above");
-        let before = swarm.len();
-        swarm.note(guest, now);
-        if swarm.len() > self.limits.peers_per_torrent {
-            swarm.drop_stale(guest, now, dice);
-        }
-        // Wrapping, as atomics do: fewer than before is a large number added.
-        self.peers.fetch_add(swarm.len().wrapping_sub(before), Relaxed);
+        let place = shard.place_of(&guest.info_hash).expect("opened above");
+        self.change(&mut shard, place, |swarm| {
+            swarm.note(guest, now);
+            if swarm.len() > self.limits.peers_per_torrent {
+                swarm.drop_stale(guest, now, dice);
+            }
+        });
         if self.peers.load(Relaxed) > self.limits.peers {
             self.drop_oldest(&mut shard, Some(&guest.info_hash), now, dice);
         }
-        let swarm = shard.find(&guest.info_hash).expect("spared when the oldest went");
+        let place = shard.place_of(&guest.info_hash).expect("spared when the oldest went");
         if self.peers.load(Relaxed) > self.limits.peers {
-            swarm.drop_stale(guest, now, dice);
-            self.peers.fetch_sub(1, Relaxed);
+            self.change(&mut shard, place, |swarm| swarm.drop_stale(guest, now, dice));
         }
+        let swarm = &shard.swarms[place];
         swarm.give(guest, wanted, dice, taker);
         swarm.scraped()
     }
 
     /// How large a swarm is; `None` for one that isn't known.
     pub fn scrape(&self, info_hash: &InfoHash) -> Option<Scraped> {
-        self.shard(info_hash).find(info_hash).map(|swarm| swarm.scraped())
+        let shard = self.shard(info_hash);
+        shard.place_of(info_hash).map(|place| shard.swarms[place].scraped())
     }
 
-    /// How much there is in all.
+    /// How much there is in all. Asked by anyone as often as they like, so it is kept, not counted.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for shard in &self.shards {
-            lock(shard).swarms.iter().for_each(|swarm| swarm.count(&mut totals));
-        }
+        self.shards.iter().for_each(|shard| totals.add(&lock(shard).totals));
         totals
     }
 
@@ -203,8 +200,8 @@ impl Swarms {
             let from = next.saturating_sub(SWEPT_AT_ONCE);
             // From the back: closing one moves the last into its place, and that one has been looked at.
             for place in (from..next).rev() {
-                let swarm = &mut shard.swarms[place];
-                self.peers.fetch_sub(swarm.expire(now, life), Relaxed);
+                self.change(&mut shard, place, |swarm| swarm.expire(now, life));
+                let swarm = &shard.swarms[place];
                 if swarm.len() == 0 && age(swarm.seen, now) > life {
                     shard.close(place);
                     self.torrents.fetch_sub(1, Relaxed);
@@ -216,6 +213,17 @@ impl Swarms {
 
     fn shard(&self, info_hash: &InfoHash) -> MutexGuard<'_, Shard> {
         lock(&self.shards[self.deal.hash_one(info_hash) as usize % SHARDS])
+    }
+
+    /// Changes a swarm, and keeps the counts of what there is.
+    fn change(&self, shard: &mut Shard, place: usize, change: impl FnOnce(&mut Swarm)) {
+        let swarm = &mut shard.swarms[place];
+        let before = swarm.len();
+        shard.totals.sub(&swarm.totals());
+        change(swarm);
+        shard.totals.add(&swarm.totals());
+        // Wrapping, as atomics do: fewer than before is a large number added.
+        self.peers.fetch_add(swarm.len().wrapping_sub(before), Relaxed);
     }
 
     /// Closes the swarm that has been silent for longest, of a few of this shard chosen by lot.
@@ -235,18 +243,21 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 impl Shard {
-    fn find(&mut self, info_hash: &InfoHash) -> Option<&mut Swarm> {
-        self.places.get(info_hash).map(|place| &mut self.swarms[*place as usize])
+    fn place_of(&self, info_hash: &InfoHash) -> Option<usize> {
+        self.places.get(info_hash).map(|place| *place as usize)
     }
 
     fn open(&mut self, info_hash: InfoHash, now: Tick) {
         self.places.insert(info_hash, self.swarms.len() as u32);
-        self.swarms.push(Swarm { info_hash, seen: now, downloads: 0, v4: Family::default(), v6: None });
+        let swarm = Swarm { info_hash, seen: now, downloads: 0, v4: Family::default(), v6: None };
+        self.totals.add(&swarm.totals());
+        self.swarms.push(swarm);
     }
 
     /// Gives how many peers were in it.
     fn close(&mut self, place: usize) -> usize {
         let gone = self.swarms.swap_remove(place);
+        self.totals.sub(&gone.totals());
         self.places.remove(&gone.info_hash);
         if let Some(moved) = self.swarms.get(place) {
             self.places.insert(moved.info_hash, place as u32);
@@ -288,10 +299,12 @@ impl Swarm {
         }
     }
 
-    fn expire(&mut self, now: Tick, life: Tick) -> usize {
-        let gone = self.v4.expire(now, life) + self.v6.as_mut().map_or(0, |v6| v6.expire(now, life));
+    fn expire(&mut self, now: Tick, life: Tick) {
+        self.v4.expire(now, life);
+        if let Some(v6) = &mut self.v6 {
+            v6.expire(now, life);
+        }
         self.v6.take_if(|v6| v6.len() == 0);
-        gone
     }
 
     fn give(&self, guest: &Guest, wanted: Wanted, dice: &mut Dice, taker: &mut impl Taker) {
@@ -323,14 +336,33 @@ impl Swarm {
         }
     }
 
-    fn count(&self, totals: &mut Totals) {
-        totals.torrents += 1;
-        totals.downloads += u64::from(self.downloads);
-        totals.seeds[0] += self.v4.seeds.len();
-        totals.leeches[0] += self.v4.leeches.len();
-        if let Some(v6) = &self.v6 {
-            totals.seeds[1] += v6.seeds.len();
-            totals.leeches[1] += v6.leeches.len();
+    fn totals(&self) -> Totals {
+        let v6 = self.v6.as_ref();
+        Totals {
+            torrents: 1,
+            seeds: [self.v4.seeds.len(), v6.map_or(0, |v6| v6.seeds.len())],
+            leeches: [self.v4.leeches.len(), v6.map_or(0, |v6| v6.leeches.len())],
+            downloads: self.downloads.into(),
+        }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, other: &Self) {
+        self.torrents += other.torrents;
+        self.downloads += other.downloads;
+        for family in 0..2 {
+            self.seeds[family] += other.seeds[family];
+            self.leeches[family] += other.leeches[family];
+        }
+    }
+
+    fn sub(&mut self, other: &Self) {
+        self.torrents -= other.torrents;
+        self.downloads -= other.downloads;
+        for family in 0..2 {
+            self.seeds[family] -= other.seeds[family];
+            self.leeches[family] -= other.leeches[family];
         }
     }
 }
@@ -373,8 +405,9 @@ impl<const N: usize> Family<N> {
         crowd.remove_stale(now, dice);
     }
 
-    fn expire(&mut self, now: Tick, life: Tick) -> usize {
-        self.seeds.expire(now, life) + self.leeches.expire(now, life)
+    fn expire(&mut self, now: Tick, life: Tick) {
+        self.seeds.expire(now, life);
+        self.leeches.expire(now, life);
     }
 
     /// Seeds and leeches in the proportion they are there, the asker left out.

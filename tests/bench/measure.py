@@ -139,6 +139,10 @@ class Table:
         ("exit_s", "exit s", "{:.3f}"),
         ("cpu_per_gib", "CPU s/GiB", "{:.2f}"),
         ("cpu_per_piece_us", "CPU us/piece", "{:.1f}"),
+        ("announces_per_s", "announces/s", "{:.0f}"),
+        ("cpu_us", "CPU us/announce", "{:.1f}"),
+        ("p50_us", "p50 us", "{:.0f}"),
+        ("p99_us", "p99 us", "{:.0f}"),
     ]
 
     def __init__(self, title):

@@ -18,6 +18,7 @@ from .measure import (
     FOLDER, OWN_IP, Result, RillSmall, RillSmol, Table, build_delay, compete, dialler, download, fresh_out, seeding,
     timed,
 )
+from .tracking import tracker
 
 FIELD = (Rill, LibtorrentTuned, Libtorrent, Aria2, Rtorrent, Transmission)
 
@@ -286,5 +287,5 @@ def limited(limit):
 
 MODES = {
     mode.__name__: mode
-    for mode in (fast, eight, delay, mixed, halves, small, start, check, create, seed, cgroup, scale)
+    for mode in (fast, eight, delay, mixed, halves, small, start, check, create, seed, cgroup, scale, tracker)
 }

@@ -4,14 +4,18 @@
     run.py [WORD...]     only the scenarios whose name holds one of the words
 """
 
+import contextlib
 import itertools
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+import urllib.parse
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -203,6 +207,43 @@ def rill_tracker(kind):
             tracker.stop()
 
 
+def rill_tracker_swarm(kind):
+    """libtorrent seeds, the others fetch, all in one swarm through `rill tracker`; its scrape agrees with them."""
+    with Stage() as stage:
+        port = free_port()
+        tracker = Process([Rill.program, "tracker", "-p", port], stage.top)
+        try:
+            wait_for("rill tracker should listen", lambda: listens(port), 20)
+            stage.use_tracker(f"{kind}://127.0.0.1:{port}/announce")
+            others = [Libtorrent, Transmission, Rill]
+            # aria2c asks trackers over UDP only together with the DHT.
+            if kind == "http":
+                others.append(Aria2)
+            with contextlib.ExitStack() as stack:
+                seed = Libtorrent().seed(stage.torrent, stage.file, fresh_ip(), free_port())
+                stack.enter_context(seed).wait_ready()
+                wait_for("the seed should be known", lambda: scraped(stage, port)["seeds"] == 1, 60)
+                for other in others:
+                    out = stage.out()
+                    with other().leech(stage.torrent, stage.file, out, fresh_ip(), free_port()) as sink:
+                        sink.wait_done(PATIENCE_S)
+                        stage.check(out, sink.client)
+                wait_for("the tracker should count them", lambda: scraped(stage, port)["downloads"] >= len(others), 30)
+            if tracker.code is not None:
+                raise AssertionError(f"rill tracker ended: {tracker.output()}")
+        finally:
+            tracker.stop()
+
+
+def scraped(stage, port) -> dict:
+    """What `rill tracker` says of the stage's swarm."""
+    name = urllib.parse.quote_from_bytes(bytes.fromhex(stage.torrent.info_hash))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/scrape?info_hash={name}", timeout=10) as answer:
+        body = answer.read()
+    number = lambda key: int((re.search(rb"%d:%si(\d+)e" % (len(key), key), body) or [0, 0])[1])
+    return {"seeds": number(b"complete"), "leeches": number(b"incomplete"), "downloads": number(b"downloaded")}
+
+
 def created_alike(other):
     """`rill create` gives the info-hash that the other program gives for the same content and piece length."""
     with Stage() as stage:
@@ -244,6 +285,9 @@ def scenarios():
     for kind in ("http", "udp"):
         yield f"opentracker over {kind}", ["opentracker"], lambda kind=kind: opentracker(kind)
         yield f"rill tracker over {kind}", [Libtorrent, Aria2], lambda kind=kind: rill_tracker(kind)
+    for kind in ("http", "udp"):
+        needs = [Libtorrent, Aria2, Transmission]
+        yield f"one swarm through rill tracker over {kind}", needs, lambda kind=kind: rill_tracker_swarm(kind)
     for program in ("mktorrent", "transmission-create"):
         yield f"created as by {program}", [program], lambda program=program: created_alike(program)
 

@@ -1,0 +1,350 @@
+//! `rill tracker`, asked by plain sockets: both protocols, both families, lists, rude crowds.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Chance, Folder, PATIENCE, Rill, Running, wait_until};
+
+const WHO: &str = "peer_id=-RL0000-abcdefghijkl";
+
+/// A running tracker, and where.
+struct Tracker {
+    rill: Running,
+    addresses: Vec<SocketAddr>,
+}
+
+fn tracker(more: &[&str]) -> Tracker {
+    let mut rill = Rill::new(["tracker", "--json"]).args(more).start();
+    rill.wait_for("\"addresses\":[");
+    let line = rill.stdout();
+    let list = line.split_once("\"addresses\":[").unwrap().1;
+    let quoted = list.split('"').skip(1).step_by(2);
+    let addresses = quoted.map_while(|text| text.parse().ok()).collect();
+    Tracker { rill, addresses }
+}
+
+impl Tracker {
+    fn at(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    fn announce(&self, query: &str) -> Vec<u8> {
+        get(self.at(), &format!("/announce?{WHO}&{query}"))
+    }
+
+    fn stats(&self) -> String {
+        String::from_utf8(get(self.at(), "/stats")).unwrap()
+    }
+}
+
+fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// The body of what is answered to a request of a connection of its own.
+fn get(address: SocketAddr, target: &str) -> Vec<u8> {
+    let mut stream = dial(address);
+    let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
+    answer.split_off(end)
+}
+
+fn holds(body: &[u8], words: &[u8]) -> bool {
+    body.windows(words.len()).any(|window| window == words)
+}
+
+#[track_caller]
+fn expect(body: &[u8], words: &[u8]) {
+    assert!(holds(body, words), "{} is not in {}", words.escape_ascii(), body.escape_ascii());
+}
+
+/// A client of the UDP protocol (BEP 15).
+struct Udp {
+    socket: UdpSocket,
+    connection: Vec<u8>,
+}
+
+impl Udp {
+    fn connect(address: SocketAddr) -> Udp {
+        let socket = UdpSocket::bind(if address.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).unwrap();
+        socket.connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Udp { socket, connection: b"\0\0\x04\x17\x27\x10\x19\x80".to_vec() };
+        let answer = client.ask(0, b"");
+        assert_eq!(answer.len(), 16);
+        client.connection = answer[8..].to_vec();
+        client
+    }
+
+    fn ask(&self, action: u32, body: &[u8]) -> Vec<u8> {
+        let head = [&self.connection[..], &action.to_be_bytes(), b"tran", body].concat();
+        self.socket.send(&head).unwrap();
+        let mut answer = [0; 4096];
+        let length = self.socket.recv(&mut answer).unwrap();
+        assert_eq!(&answer[4..8], b"tran");
+        answer[..length].to_vec()
+    }
+
+    fn announce(&self, hash: &[u8; 20], left: u64, port: u16) -> Vec<u8> {
+        let want = (-1_i32).to_be_bytes();
+        let body =
+            [&hash[..], b"-RL0000-udpudpudpudp", &[0; 8], &left.to_be_bytes(), &[0; 16], b"\0\0\0k", &want];
+        self.ask(1, &[&body.concat()[..], &port.to_be_bytes()].concat())
+    }
+}
+
+#[test]
+fn one_swarm_for_both_protocols() {
+    let tracker = tracker(&["--bind", "127.0.0.1", "--interval", "10m"]);
+    let hash = b"AAAAAAAAAAAAAAAAAAAA";
+    let body = tracker.announce("info_hash=AAAAAAAAAAAAAAAAAAAA&port=1&left=0");
+    expect(
+        &body,
+        b"8:completei1e10:downloadedi0e11:external ip4:\x7f\0\0\x0110:incompletei0e8:intervali600e",
+    );
+    expect(&body, b"5:peers0:e");
+    let udp = Udp::connect(tracker.at());
+    let answer = udp.announce(hash, 5, 2);
+    assert_eq!(answer[..4], [0, 0, 0, 1]);
+    assert_eq!(
+        answer[8..],
+        *b"\0\0\x02\x58\0\0\0\x01\0\0\0\x01\x7f\0\0\x01\0\x01",
+        "interval, leech, seed, peer"
+    );
+    let body = tracker.announce("info_hash=%41%41%41%41%41%41%41%41%41%41AAAAAAAAAA&port=3&left=9&compact=0");
+    expect(&body, b"d2:ip9:127.0.0.17:peer id20:-RL0000-udpudpudpudp4:porti2ee");
+    let scraped = get(tracker.at(), "/scrape?info_hash=AAAAAAAAAAAAAAAAAAAA&info_hash=BBBBBBBBBBBBBBBBBBBB");
+    expect(&scraped, b"d5:filesd20:AAAAAAAAAAAAAAAAAAAAd8:completei1e10:downloadedi0e10:incompletei2eee");
+    assert_eq!(udp.ask(2, hash)[8..], *b"\0\0\0\x01\0\0\0\0\0\0\0\x02");
+    tracker.announce("info_hash=AAAAAAAAAAAAAAAAAAAA&port=3&left=0&event=completed");
+    tracker.announce("info_hash=AAAAAAAAAAAAAAAAAAAA&port=1&left=0&event=stopped");
+    assert_eq!(udp.ask(2, hash)[8..], *b"\0\0\0\x01\0\0\0\x01\0\0\0\x01");
+    assert!(tracker.stats().contains(r#""torrents":1,"peers":2,"seeds":1,"leeches":1,"downloads":1"#));
+}
+
+#[test]
+fn every_address_of_both_families_on_one_port() {
+    let tracker = tracker(&[]);
+    let port = tracker.at().port();
+    assert!(tracker.addresses.iter().all(|address| address.port() == port));
+    let v4 = SocketAddr::from(([127, 5, 5, 5], port));
+    get(v4, &format!("/announce?{WHO}&info_hash=AAAAAAAAAAAAAAAAAAAA&port=4"));
+    // The answer to a packet comes from where it was sent to, or a connected socket wouldn't hear it.
+    assert!(Udp::connect(v4).announce(b"AAAAAAAAAAAAAAAAAAAA", 5, 2).ends_with(b"\x7f\0\0\x01\0\x04"));
+    if tracker.addresses.len() == 1 {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let v6: SocketAddr = format!("[::1]:{port}").parse().unwrap();
+    let body = get(v6, &format!("/announce?{WHO}&info_hash=AAAAAAAAAAAAAAAAAAAA&port=6"));
+    expect(&body, b"11:external ip16:\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01");
+    expect(&body, b"5:peers12:\x7f\0\0\x01");
+    let udp = Udp::connect(v6).announce(b"AAAAAAAAAAAAAAAAAAAA", 5, 7);
+    assert_eq!((udp.len(), &udp[36..]), (38, &b"\0\x06"[..]), "one peer over IPv6");
+    let body = get(v4, &format!("/announce?{WHO}&info_hash=AAAAAAAAAAAAAAAAAAAA&port=4"));
+    expect(&body, b"6:peers636:");
+}
+
+#[test]
+fn lists_are_read_again_when_asked_to() {
+    let folder = Folder::new("tracker-lists");
+    let list = folder.path().join("allow");
+    std::fs::write(&list, "41".repeat(20)).unwrap();
+    let mut tracker = tracker(&["--bind", "127.0.0.1", "--allow", list.to_str().unwrap()]);
+    let (one, other) = ("info_hash=AAAAAAAAAAAAAAAAAAAA&port=1", "info_hash=BBBBBBBBBBBBBBBBBBBB&port=1");
+    expect(&tracker.announce(one), b"8:complete");
+    expect(&tracker.announce(other), b"is not served here8:retry ini60e");
+    std::fs::write(&list, "42".repeat(20)).unwrap();
+    tracker.rill.signal("HUP");
+    tracker.rill.wait_for("read again");
+    wait_until("the new list should hold", || holds(&tracker.announce(other), b"8:complete"));
+    expect(&tracker.announce(one), b"is not served here");
+    std::fs::write(&list, "nonsense").unwrap();
+    tracker.rill.signal("HUP");
+    tracker.rill.wait_for("stay as they were");
+    expect(&tracker.announce(other), b"8:complete");
+    tracker.rill.signal("TERM");
+    let ended = tracker.rill.end();
+    ended.expect(143);
+    assert_eq!(ended.last_event()["event"], "stop");
+}
+
+#[test]
+fn what_is_taken_and_what_is_nonsense_ends_with_its_code() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    Rill::new(["tracker", "--bind", "127.0.0.1", "-p", &port]).run().expect(4).says("address already in use");
+    Rill::new(["tracker", "--bind", "127.0.0.1", "--allow", "/nonexistent"])
+        .run()
+        .expect(9)
+        .says("/nonexistent");
+    Rill::new(["tracker", "--trust-forwarded-for", "10/8"]).run().expect(2).says("no network");
+    Rill::new(["tracker", "operand"]).run().expect(2);
+}
+
+#[test]
+fn the_silent_are_forgotten() {
+    let tracker = tracker(&["--bind", "127.0.0.1", "--interval", "1s"]);
+    tracker.announce("info_hash=AAAAAAAAAAAAAAAAAAAA&port=1&left=0");
+    assert!(tracker.stats().contains(r#""peers":1,"#));
+    wait_until("a peer that is silent for two intervals should go", || {
+        tracker.stats().contains(r#""torrents":0,"peers":0,"#)
+    });
+}
+
+#[test]
+fn proxies_are_believed_where_they_are_trusted() {
+    let tracker = tracker(&["--bind", "127.0.0.1", "--trust-forwarded-for", "127.0.0.0/8"]);
+    let mut stream = dial(tracker.at());
+    let target = format!("/announce?{WHO}&info_hash=AAAAAAAAAAAAAAAAAAAA&port=1&ip=9.9.9.9");
+    let request = format!("GET {target} HTTP/1.0\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.5\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    expect(&answer, b"11:external ip4:\xcb\0\x71\x05");
+    expect(&tracker.announce("info_hash=AAAAAAAAAAAAAAAAAAAA&port=2"), b"5:peers6:\xcb\0\x71\x05\0\x01");
+}
+
+#[test]
+fn a_pipeline_is_answered_in_order_however_it_is_cut() {
+    let tracker = tracker(&["--bind", "127.0.0.1"]);
+    let one = |port: u32| {
+        format!(
+            "GET /announce?{WHO}&info_hash=AAAAAAAAAAAAAAAAAAAA&port={port}&numwant=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+    };
+    let requests: String = (1..=500).map(one).collect();
+    let mut stream = dial(tracker.at());
+    let mut reader = stream.try_clone().unwrap();
+    let reading = thread::spawn(move || {
+        let mut text = Vec::new();
+        let mut chunk = [0; 4096];
+        while text.windows(5).filter(|five| five == b"HTTP/").count() < 500 || !text.ends_with(b"5:peers0:e")
+        {
+            let got = reader.read(&mut chunk).unwrap();
+            assert!(got > 0, "closed after {} bytes", text.len());
+            text.extend(&chunk[..got]);
+        }
+        text
+    });
+    let mut chance = Chance(4);
+    let mut rest = requests.as_bytes();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(1 + chance.below(3000) as usize));
+        stream.write_all(now).unwrap();
+        rest = later;
+    }
+    let text = reading.join().unwrap();
+    let counts = String::from_utf8_lossy(&text);
+    let counts: Vec<u32> = counts
+        .split("10:incompletei")
+        .skip(1)
+        .map(|rest| rest.split('e').next().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(counts, (1..=500).collect::<Vec<_>>());
+}
+
+/// What a request that isn't one is answered with; empty when the connection just closes.
+fn answer_to(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = dial(address);
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn a_good_client_is_served_beside_a_rude_crowd() {
+    let tracker = tracker(&["--bind", "127.0.0.1"]);
+    let address = tracker.at();
+    // Connections that send a letter now and then, and those that never read.
+    let mut slow: Vec<TcpStream> = (0..200).map(|_| dial(address)).collect();
+    slow.iter_mut().for_each(|stream| stream.write_all(b"GET /announce?").unwrap());
+    let deaf: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = dial(address);
+            stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+            let _ = stream.write_all(&b"GET / HTTP/1.1\r\n\r\n".repeat(20_000));
+            stream
+        })
+        .collect();
+    let rude = thread::spawn(move || {
+        let huge = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 1 << 20]].concat();
+        for _ in 0..10 {
+            let answer = answer_to(address, &huge);
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+            for garbage in
+                [&b"\x16\x03\x01\x02\0"[..], b"\0\0\0\0", b"GET\r\n\r\n", b"nonsense / HTTP/1.1\r\n\r\n"]
+            {
+                let answer = answer_to(address, garbage);
+                assert!(answer.starts_with("HTTP/1.1 40"), "{answer}");
+            }
+        }
+    });
+    let invented = thread::spawn(move || {
+        let udp = Udp::connect(address);
+        for number in 0..100_000_u32 {
+            let mut hash = [7; 20];
+            hash[..4].copy_from_slice(&number.to_be_bytes());
+            udp.announce(&hash, 1, 1);
+        }
+    });
+    let mut took = Vec::new();
+    let mut trickle = 0;
+    while !invented.is_finished() || took.len() < 100 {
+        let start = Instant::now();
+        expect(&tracker.announce("info_hash=AAAAAAAAAAAAAAAAAAAA&port=1&left=0"), b"8:complete");
+        took.push(start.elapsed());
+        trickle += 1;
+        let _ = slow[trickle % 200].write_all(b"x");
+    }
+    invented.join().unwrap();
+    rude.join().unwrap();
+    took.sort_unstable();
+    let (most, worst) = (took[took.len() * 95 / 100], took.last().unwrap());
+    eprintln!("{} announces beside the crowd: 95 % under {most:?}, the slowest {worst:?}", took.len());
+    assert!(most < Duration::from_millis(100), "95 % of announces took up to {most:?}");
+    assert!(tracker.stats().contains(r#""torrents":100001,"#), "{}", tracker.stats());
+    // The slow ones have been closed, or will be, though they never stop sending.
+    wait_until("slow and deaf connections should be closed", || {
+        slow.iter_mut().for_each(|stream| drop(stream.write_all(b"x")));
+        let stats = tracker.stats();
+        let dropped = stats.split_once("\"dropped\":").unwrap().1.split('}').next().unwrap();
+        dropped.parse::<usize>().unwrap() >= 200 + deaf.len()
+    });
+    assert!(tracker.rill.anonymous_bytes() < 100 << 20, "{} bytes", tracker.rill.anonymous_bytes());
+}
+
+#[test]
+fn bad_requests_get_a_sentence() {
+    let tracker = tracker(&["--bind", "127.0.0.1"]);
+    let hash = "info_hash=%00%01%fF%7eAAAAAAAAAAAAAAAA";
+    for (query, words) in [
+        (format!("{hash}&port=0"), "port `0` can't be reached"),
+        (format!("{hash}&port=70000"), "port `70000` can't be reached"),
+        (format!("{hash}A&port=1"), "info_hash has 21 bytes"),
+        ("info_hash=%00&port=1".into(), "info_hash has 1 bytes"),
+        ("info_hash=%0g&port=1".into(), "a % stands without two"),
+        ("info_hash=%&port=1".into(), "a % stands without two"),
+        ("port=1".into(), "info_hash is missing"),
+    ] {
+        let body = tracker.announce(&query);
+        expect(&body, b"d14:failure reason");
+        expect(&body, words.as_bytes());
+        expect(&body, b"8:retry in5:nevere");
+    }
+    expect(&tracker.announce(&format!("{hash}&port=1")), b"8:complete");
+    expect(&get(tracker.at(), "/scrape"), b"failure reason");
+    let metrics = String::from_utf8(get(tracker.at(), "/metrics")).unwrap();
+    assert!(metrics.contains("requests_total{protocol=\"http\",kind=\"refused\"} 8\n"), "{metrics}");
+    assert!(answer_to(tracker.at(), b"GET /other HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 404 "));
+}
