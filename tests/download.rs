@@ -579,3 +579,23 @@ fn in_order_when_asked_to() {
     let asked: Vec<u32> = good.seen.asked.lock().unwrap().iter().map(|block| block.piece).collect();
     assert!(asked.is_sorted(), "asked for {asked:?}");
 }
+
+#[test]
+fn pieces_whose_peers_are_gone_do_not_fill_the_memory_for_ever() {
+    let (torrent, folder) = (Torrent::single("stranded.bin", 8 << 20, 1 << 20), Folder::new("stranded"));
+    let (file, out) = (torrent.write_file(&folder, &[]), folder.join("out"));
+    // Memory for two pieces; each of these leaves one half done, and nobody else has it.
+    let gone = [0, 2].map(|piece| Seeder::start(&torrent, Character::HasOneAndLeaves(piece, 20)));
+    let later = common::fresh_listener();
+    let get = Rill::get(&file, &out).args(["--memory", "1M", "--peer", &later.to_string()]);
+    let get = get.peers(&gone.each_ref()).start();
+    wait_until("both have left", || gone.iter().all(|seeder| seeder.sent() > 20 * 16384));
+    drop(gone);
+    let others = (0..8).map(|piece| piece != 0 && piece != 2).collect();
+    let rest = Seeder::start_at(later, &torrent, Character::Has(others));
+    wait_until("the others come", || rest.sent() >= 6 << 20);
+    drop(rest);
+    let _good = Seeder::start_at(later, &torrent, Character::Good);
+    get.end().expect(0);
+    torrent.compare(&out).unwrap();
+}

@@ -241,10 +241,15 @@ impl Picker {
         held
     }
 
-    /// An open piece that nobody is asked for and that lacks something: the peers that had it are gone, or
-    /// choke us. When memory is short and nothing moves, it is the one to [`Self::release`]; one that no
-    /// connected peer has before others, then the one with the least to lose.
-    pub fn stranded(&self) -> Option<PieceIndex> {
+    /// Where this peer could begin a piece but for want of room, and has nothing else to do: an open piece
+    /// that nobody is asked for, because the peers that had it are gone or choke us. To [`Self::release`] it
+    /// makes room. One that no connected peer has goes before others, then the one with the least to lose.
+    pub fn stranded(&mut self, ask: Ask<'_>) -> Option<PieceIndex> {
+        let begun = self.loose_piece(&ask).is_some();
+        let next = self.closed_piece(&ask).filter(|_| !begun)?;
+        if u64::from(self.geometry.len_of(next)) <= ask.room_bytes {
+            return None;
+        }
         let idle = self.loose.iter().copied().filter(|piece| !self.open[piece].is_held());
         idle.min_by_key(|piece| (self.availability(*piece) > 0, self.open[piece].here()))
     }

@@ -163,6 +163,13 @@ impl Assembly {
             .collect()
     }
 
+    /// Lets what came of this piece go: nobody is left to bring the rest, and the room is needed.
+    pub fn forget(&mut self, piece: PieceIndex) {
+        if let Some(Piece { parts, .. }) = self.open.remove(&piece) {
+            self.done_with(parts.into_values().collect());
+        }
+    }
+
     /// Takes the parts of a finished piece back, once they are of no more use.
     pub fn done_with(&mut self, parts: Vec<Part>) {
         for part in parts {

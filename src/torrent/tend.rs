@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::peers::STALL;
 use super::{Ended, Torrent, TorrentError};
 use crate::peer::ToPeer;
+use crate::picker::Ask;
 
 /// How often slow peers, limits and speeds are looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -136,6 +137,7 @@ impl Torrent<'_> {
     fn tick(&mut self, now: Instant) -> Result<(), TorrentError> {
         self.measure(now);
         self.take_from_stalled(now);
+        self.make_memory_room(now);
         self.mind_all_interests();
         if let Some(content) = &mut self.content {
             content.storage.tick(now).map_err(TorrentError::Storage)?;
@@ -181,6 +183,35 @@ impl Torrent<'_> {
             }
         }
         if rested {
+            self.feed_all(now);
+        }
+    }
+
+    /// Pieces whose peers are gone fill the memory, and others wait for room: one of them is let go.
+    fn make_memory_room(&mut self, now: Instant) {
+        let Some(content) = &mut self.content else { return };
+        let room_bytes = content.room();
+        if room_bytes >= u64::from(content.info.geometry.piece_bytes()) {
+            return;
+        }
+        let stranded = self.peers.iter_mut().find_map(|(key, peer)| {
+            if !peer.gives(now) || peer.trade.chokes_us || content.picker.held_bytes(key) > 0 {
+                return None;
+            }
+            let rate_bytes_per_s = peer.trade.down.rate(now);
+            let has = peer.has.as_ref()?;
+            content.picker.stranded(Ask {
+                peer: key,
+                has,
+                only: None,
+                max_bytes: 0,
+                room_bytes,
+                rate_bytes_per_s,
+            })
+        });
+        if let Some(piece) = stranded {
+            content.picker.release(piece);
+            content.assembly.forget(piece);
             self.feed_all(now);
         }
     }

@@ -41,6 +41,8 @@ pub enum Character {
     Slow(u64),
     /// Has only the pieces for which this is true.
     Has(Vec<bool>),
+    /// Has only this piece, serves this many blocks of it, then hangs up.
+    HasOneAndLeaves(u32, usize),
     /// Accepts, and never answers the handshake.
     SilentHandshake,
     /// Answers the handshake with a web page.
@@ -64,6 +66,7 @@ impl Character {
     pub fn has(&self, piece: u32) -> bool {
         match self {
             Self::Has(pieces) => pieces[piece as usize],
+            Self::HasOneAndLeaves(only, _) => piece == *only,
             _ => true,
         }
     }

@@ -39,7 +39,12 @@ pub struct Seeder {
 impl Seeder {
     /// Starts one on a loopback address of its own.
     pub fn start(torrent: &Torrent, character: Character) -> Seeder {
-        let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
+        Self::start_at(SocketAddr::new(fresh_address(), 0), torrent, character)
+    }
+
+    /// Starts one at this address.
+    pub fn start_at(address: SocketAddr, torrent: &Torrent, character: Character) -> Seeder {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, ending, streams) = (Arc::<Seen>::default(), Arc::<AtomicBool>::default(), Arc::default());
         let shared = (Arc::clone(&seen), Arc::clone(&ending), Arc::clone(&streams));
@@ -258,7 +263,9 @@ impl Seat<'_> {
             Character::GoesSilent(after) if self.blocks >= *after => {
                 return wait_for_the_end(&self.link.stream);
             }
-            Character::LeavesInMidBlock(after) if self.blocks >= *after => {
+            Character::LeavesInMidBlock(after) | Character::HasOneAndLeaves(_, after)
+                if self.blocks >= *after =>
+            {
                 let frame = Message::Piece(block.piece, block.begin, bytes).encode();
                 self.link.stream.write_all(&frame[..half])?;
                 self.seen.sent.fetch_add(half as u64, Ordering::SeqCst);

@@ -141,6 +141,15 @@ impl World {
         }
     }
 
+    /// What stands in the way of some peer.
+    fn stranded(&mut self) -> Option<PieceIndex> {
+        let room_bytes = self.budget.saturating_sub(self.picker.open_bytes());
+        self.peers.iter().find_map(|peer| {
+            let rate_bytes_per_s = peer.rate_bytes_per_s;
+            self.picker.stranded(Ask { room_bytes, rate_bytes_per_s, ..ask(peer.key.0, &peer.has) })
+        })
+    }
+
     /// One turn of one peer; false when it left.
     fn turn(&mut self, at: usize) -> bool {
         self.feed(at);
@@ -202,7 +211,7 @@ impl World {
             }
             quiet = if self.fresh_bytes == before { quiet + 1 } else { 0 };
             if quiet > 100
-                && let Some(piece) = self.picker.stranded()
+                && let Some(piece) = self.stranded()
             {
                 assert_eq!(self.picker.release(piece), []);
                 self.failed_bytes += u64::from(self.picker.geometry.len_of(piece));
