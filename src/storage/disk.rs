@@ -13,8 +13,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::error::StorageError;
 use super::files::Files;
-use super::resume::{Saved, Stamp};
+use super::resume::Saved;
 use super::spans::Home;
+use super::trust::stamps;
 use crate::bitfield::Bitfield;
 use crate::geometry::PieceIndex;
 use crate::sys::file::{Access, open, start_write_back, sync_file_system, sync_folder, wait_write_back};
@@ -308,15 +309,6 @@ fn homes_of(files: &Files, pieces: impl Iterator<Item = PieceIndex>) -> HashSet<
     pieces
         .flat_map(|piece| files.spans.runs(geometry.offset_of(piece), u64::from(geometry.len_of(piece))))
         .map(|run| run.home)
-        .collect()
-}
-
-/// How every file looks now, the side file last.
-pub fn stamps(files: &Files) -> Vec<Stamp> {
-    let stamp = |home| files.path_of(home).map_or(Stamp::MISSING, |path| Stamp::of(&path));
-    (0..files.info.files.len())
-        .map(|index| if files.info.files[index].padding { Stamp::MISSING } else { stamp(Home::File(index)) })
-        .chain([stamp(Home::Side)])
         .collect()
 }
 

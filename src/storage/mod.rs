@@ -8,11 +8,13 @@ pub mod shelf; //    a bounded number of open things
 pub mod spans; //    which bytes of which files make up a range
 pub mod paths; //    where things go, and what is in the way
 pub mod survey; //   what is there already
+pub mod selection; // which files are wanted
 pub mod allocate; // blocks reserved before anything is mapped
 pub mod map; //      the memory map the owner writes through
 pub mod files; //    the files as they stand, a bounded number of them open
 pub mod reader; //   verified bytes, read for those who want them
 pub mod resume; //   saved progress that never claims a byte that isn't there
+pub mod trust; //    what saved progress is worth
 pub mod lanes; //    pieces hashed side by side
 pub mod check; //    hashing what is on disk, on all cores
 pub mod report; //   what a check found, file by file
@@ -43,22 +45,15 @@ pub use reader::{Reader, SendError};
 pub use report::FileReport;
 use resume::Saved;
 pub use resume::put;
+pub use selection::Selection;
+use selection::{fate, layout, needed_pieces, wanted_files};
 use spans::{Fate, Home, Spans};
 use survey::{Stand, Survey};
+use trust::Trust;
 use writer::Writer;
 
 /// How long [`Storage::close`] waits for a slow disk: a stop takes three seconds at most, trackers included.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Which files are wanted.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Selection {
-    /// All of them.
-    #[default]
-    All,
-    /// Those with `true`, by their number among [`Info::files`].
-    Files(Vec<bool>),
-}
 
 /// One torrent's bytes on disk.
 #[derive(Debug)]
@@ -209,9 +204,11 @@ impl Storage {
     ) -> Result<(), StorageError> {
         let mut trusted = Bitfield::empty(self.info.geometry.pieces());
         let mut unsure = Vec::new();
-        let trust = self.saved.as_ref().filter(|_| self.is_ours()).map(|saved| Trust::new(saved, self));
+        let layout = layout(&self.info, &self.wanted, &self.survey);
+        let trust = self.saved.as_ref().filter(|_| self.is_ours());
+        let trust = trust.map(|saved| Trust::new(saved, &self.files, &layout));
         for piece in self.info.geometry.iter().filter(|piece| self.can_be_there(*piece)) {
-            match trust.as_ref().and_then(|trust| trust.says(self, piece)) {
+            match trust.as_ref().and_then(|trust| trust.says(piece)) {
                 Some(true) => trusted.extend([piece]),
                 Some(false) => {}
                 None => unsure.push(piece),
@@ -370,7 +367,7 @@ impl Storage {
             clean: false,
             finished: self.survey.stand == Stand::Finished,
             layout: layout(&self.info, &self.wanted, &self.survey),
-            stamps: disk::stamps(&self.files),
+            stamps: trust::stamps(&self.files),
         }
     }
 
@@ -466,58 +463,6 @@ impl Storage {
     }
 }
 
-/// What saved progress is worth, file by file.
-struct Trust<'a> {
-    saved: &'a Saved,
-    /// Whether each file, and last the side file, is as it was.
-    unchanged: Vec<bool>,
-}
-
-impl<'a> Trust<'a> {
-    fn new(saved: &'a Saved, storage: &Storage) -> Self {
-        let now = disk::stamps(&storage.files);
-        let mut unchanged: Vec<bool> =
-            saved.stamps.iter().zip(&now).map(|(saved, now)| saved == now).collect();
-        if let Some(side) = unchanged.last_mut() {
-            *side &= saved.layout == layout(&storage.info, &storage.wanted, &storage.survey);
-        }
-        Self { saved, unchanged }
-    }
-
-    /// Whether the piece is there; `None` when only its hash can tell.
-    fn says(&self, storage: &Storage, piece: PieceIndex) -> Option<bool> {
-        let unchanged = storage.runs(piece).all(|run| match run.home {
-            Home::File(index) => self.unchanged[index],
-            Home::Side => self.unchanged.last() == Some(&true),
-            Home::Padding | Home::Nowhere => true,
-        });
-        let claimed = self.saved.pieces.has(piece);
-        (unchanged && (claimed || self.saved.clean)).then_some(claimed)
-    }
-}
-
-fn wanted_files(info: &Info, selection: &Selection) -> Vec<bool> {
-    let selected = |index: usize| match selection {
-        Selection::All => true,
-        Selection::Files(wanted) => wanted.get(index).copied().unwrap_or(false),
-    };
-    info.files.iter().enumerate().map(|(index, file)| !file.padding && selected(index)).collect()
-}
-
-fn needed_pieces(info: &Info, wanted: &[bool]) -> Bitfield {
-    let mut needed = Bitfield::empty(info.geometry.pieces());
-    for (file, _) in info.files.iter().zip(wanted).filter(|(_, wanted)| **wanted) {
-        needed.extend(info.geometry.pieces_of(file.offset, file.length));
-    }
-    needed
-}
-
-/// A file has a place of its own when it is wanted, or lies there whole in length.
-fn fate(info: &Info, wanted: &[bool], survey: &Survey, index: usize) -> Fate {
-    let there = survey.there[index].is_some_and(|there| there >= info.files[index].length);
-    if wanted[index] || there { Fate::OnDisk } else { Fate::Absent }
-}
-
 fn files_of(
     info: &Arc<Info>,
     site: &Site,
@@ -529,12 +474,6 @@ fn files_of(
     let spans = Spans::new(info, needed, |index| fate(info, wanted, survey, index));
     let root = if survey.stand == Stand::Finished { &site.finished } else { &site.part };
     Arc::new(Files::new(Arc::clone(info), spans, root.clone(), site.side.clone(), through_links))
-}
-
-fn layout(info: &Info, wanted: &[bool], survey: &Survey) -> Vec<u8> {
-    let on_disk = (0..info.files.len()).map(|index| fate(info, wanted, survey, index) == Fate::OnDisk);
-    let flags: Vec<bool> = wanted.iter().copied().chain(on_disk).collect();
-    flags.chunks(8).map(|flags| flags.iter().fold(0, |byte, flag| byte << 1 | u8::from(*flag))).collect()
 }
 
 fn lock(root: &Path) -> Result<File, StorageError> {
