@@ -42,6 +42,8 @@ pub enum PeerError {
     Message(MessageError),
     /// It broke the rules; a sentence that says which.
     Rude(String),
+    /// It could not serve us this time; a sentence that says why.
+    Failed(String),
     /// Our own file can't be read, which is not its fault and stops the torrent.
     OurDisk(StorageError),
     /// We let it go.
@@ -88,7 +90,7 @@ impl fmt::Display for PeerError {
             Self::Silent(limit) => write!(f, "said nothing for {} s", limit.as_secs()),
             Self::Oversize(error) => write!(f, "{error}"),
             Self::Message(error) => write!(f, "{error}"),
-            Self::Rude(reason) => f.write_str(reason),
+            Self::Rude(reason) | Self::Failed(reason) => f.write_str(reason),
             Self::OurDisk(error) => write!(f, "what it asked for can't be read: {error}"),
             Self::LetGo => write!(f, "was let go"),
             Self::Bug(message) => write!(f, "its thread failed: {message}"),

@@ -134,7 +134,7 @@ impl Torrent<'_> {
             self.watcher
                 .event(&Event::Warning(format!("piece {piece} failed its hash and is fetched again")));
             if let Some(key) = guilty {
-                self.ban(key, format!("gave all of piece {piece}, and it was wrong"), now);
+                self.blame(key, piece, format!("gave all of piece {piece}, and it was wrong"), now);
             }
             return Ok(());
         }
@@ -149,9 +149,16 @@ impl Torrent<'_> {
         }
         self.piece_verified(piece, now);
         for key in guilty {
-            self.ban(key, format!("gave wrong bytes for piece {piece}"), now);
+            self.blame(key, piece, format!("gave wrong bytes for piece {piece}"), now);
         }
         Ok(())
+    }
+
+    fn blame(&mut self, key: PeerKey, piece: PieceIndex, reason: String, now: Instant) {
+        match self.peers.get(key) {
+            Some(peer) if peer.is_web => self.blame_web_seed(key, piece, now),
+            _ => self.ban(key, reason, now),
+        }
     }
 
     fn piece_verified(&mut self, piece: PieceIndex, now: Instant) {

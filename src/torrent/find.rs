@@ -27,10 +27,11 @@ pub struct Finder {
     announcer: Option<Announcer>,
     /// What each tracker last said.
     pub answers: BTreeMap<String, Result<TrackerSays, String>>,
-    /// The last peer that could not be connected, and why.
-    pub last_failure: Option<(SocketAddr, String)>,
+    /// Which peer or web seed failed last, and why, as a sentence.
+    pub last_failure: Option<String>,
     /// Whether anyone at all was reached, tracker or peer.
     pub reached: bool,
+    peers_named: bool,
     our_ips: Vec<IpAddr>,
 }
 
@@ -40,6 +41,11 @@ impl Finder {
         if let Some(announcer) = &self.announcer {
             announcer.completed();
         }
+    }
+
+    /// Whether peers may turn up: trackers are asked, or the user named some.
+    pub fn may_find_peers(&self) -> bool {
+        self.announcer.is_some() || self.peers_named
     }
 
     /// Tells all trackers that we leave, and waits at most this long.
@@ -66,6 +72,7 @@ impl Torrent<'_> {
         let now = Instant::now();
         let addresses = std::mem::take(&mut self.task.finding.addresses);
         self.add_addresses(Source::Magnet, &addresses, now);
+        self.finder.peers_named = !self.task.finding.peers.is_empty();
         for (host, port) in std::mem::take(&mut self.task.finding.peers) {
             look_up(host, port, self.mailbox.clone()).map_err(TorrentError::System)?;
         }
@@ -194,7 +201,7 @@ impl Torrent<'_> {
     }
 
     pub(super) fn has_room_to_dial(&self) -> bool {
-        let dialling = self.peers.iter().filter(|(_, peer)| peer.met.is_none()).count();
+        let dialling = self.peers.iter().filter(|(_, peer)| peer.met.is_none() && !peer.is_web).count();
         let needed = !self.is_complete() || self.task.goal.sharing().is_some();
         needed && dialling < MAX_DIALLING && self.peers.len() < self.task.limits.max_peers
     }

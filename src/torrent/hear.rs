@@ -195,8 +195,12 @@ impl Torrent<'_> {
             hunt.peer_left(key);
         }
         self.server.peer_left(key);
+        if peer.is_web {
+            self.web_seed_left(key, error, down > 0, now);
+            return self.feed_all(now);
+        }
         if peer.met.is_none() && !matches!(error, PeerError::LetGo) {
-            self.finder.last_failure = Some((peer.address, error.to_string()));
+            self.finder.last_failure = Some(format!("peer {} {error}", peer.address));
         }
         if peer.source != Source::Incoming {
             match peer.met {

@@ -22,6 +22,7 @@ mod find; //      trackers, addresses, dialling
 mod hear; //      what peers tell
 mod status; //    where it stands, and why nothing moves
 mod tend; //      what is done by the clock
+mod web; //       web seeds: when they are asked, how long they are trusted
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ use peers::Peers;
 use serve::Server;
 pub use task::{Around, Choice, Finding, Goal, Limits, Net, Patience, Select, Sharing, Task, What};
 use tend::Clock;
+use web::WebSeeds;
 
 /// Letters that are read before what has gathered is looked at: peers' are answered first, and yet a flood of
 /// them doesn't keep bytes from the disk.
@@ -63,6 +65,7 @@ pub struct Torrent<'w> {
     peers: Peers,
     swarm: Swarm,
     finder: Finder,
+    web_seeds: WebSeeds,
     server: Server,
     clock: Clock,
     /// What is known of the content; `None` while peers are asked for it.
@@ -85,6 +88,8 @@ impl<'w> Torrent<'w> {
         let (sender, inbox) = unbounded();
         let mut dice = Dice::from_kernel();
         let info_hash = task.what.info_hash();
+        let urls = if task.finding.web_seeds { task.what.web_seeds() } else { &[] };
+        let web_seeds = WebSeeds::of(urls);
         let slots = SlotKeeper::new(task.limits.upload_slots, task.limits.up.bytes_per_s());
         Self {
             info_hash,
@@ -94,6 +99,7 @@ impl<'w> Torrent<'w> {
             peers: Peers::default(),
             swarm: Swarm::new(Dice::from_seed(dice.roll())),
             finder: Finder::default(),
+            web_seeds,
             server: Server::new(slots, Dice::from_seed(dice.roll())),
             clock: Clock::start(Instant::now()),
             content: None,

@@ -1,7 +1,7 @@
 //! The peers of one torrent, dialled and met.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::bitfield::Bitfield;
@@ -34,6 +34,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// How we know it.
     pub source: Source,
+    /// It is a web seed: it has no address, and was never met.
+    pub is_web: bool,
     /// Speaks to its thread.
     pub leash: Leash,
     /// Who it is, once it was met.
@@ -104,6 +106,7 @@ impl Peers {
         let peer = Peer {
             address,
             source,
+            is_web: false,
             leash,
             met: None,
             client,
@@ -115,6 +118,15 @@ impl Peers {
             since: now,
         };
         self.rows.insert(key, peer);
+    }
+
+    /// A web seed's thread begins.
+    pub fn insert_web(&mut self, key: PeerKey, leash: Leash, now: Instant) {
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        self.insert(key, nowhere, Source::Magnet, leash, now);
+        if let Some(peer) = self.get_mut(key) {
+            peer.is_web = true;
+        }
     }
 
     /// Forgets a connection, which lets its thread go.

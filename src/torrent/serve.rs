@@ -80,7 +80,7 @@ impl Torrent<'_> {
     pub(super) fn begin_sharing(&mut self, now: Instant) {
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get(key) else { continue };
-            if peer.is_seed() {
+            if peer.is_seed() || peer.is_web {
                 self.drop_peer(key, now);
             } else {
                 peer.leash.tell(ToPeer::UploadOnly);

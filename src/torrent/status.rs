@@ -95,11 +95,11 @@ impl Torrent<'_> {
                 Err(error) => failures.push(error.clone()),
             }
         }
+        failures.extend(self.finder.last_failure.clone());
         let known = self.swarm.known();
         match (known, failures.is_empty()) {
             (1.., _) => {
-                let last = self.finder.last_failure.as_ref();
-                let why = last.map(|(address, why)| format!("; the last, {address}, {why}"));
+                let why = self.finder.last_failure.as_ref().map(|why| format!("; the last: {why}"));
                 let peers = count_of(known, "peer");
                 format!("{peers} known, and none could be connected{}", why.unwrap_or_default())
             }

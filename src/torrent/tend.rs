@@ -33,6 +33,8 @@ pub struct Clock {
     pub started: Instant,
     /// When the last piece was verified, or the download began.
     pub verified_at: Instant,
+    /// When it was known what is missing.
+    pub download_began: Instant,
     /// How many peers bring something, as of the last tick; at least one.
     pub givers: usize,
     next_tick: Instant,
@@ -45,6 +47,7 @@ impl Clock {
         Self {
             started: now,
             verified_at: now,
+            download_began: now,
             givers: 1,
             next_tick: now,
             next_snapshot: now,
@@ -55,6 +58,7 @@ impl Clock {
     /// What is on disk has been looked at: the wait for the first piece begins.
     pub(super) fn begin_download(&mut self, now: Instant) {
         self.verified_at = now;
+        self.download_began = now;
     }
 }
 
@@ -131,7 +135,8 @@ impl Torrent<'_> {
 
     /// Nobody is here, and nothing is on its way.
     fn is_idle(&self) -> bool {
-        self.peers.is_empty() && (self.is_complete() || self.swarm.next_wake().is_none())
+        let hope = self.swarm.next_wake().is_some() || self.web_seeds.has_hope();
+        self.peers.is_empty() && (self.is_complete() || !hope)
     }
 
     fn tick(&mut self, now: Instant) -> Result<(), TorrentError> {
@@ -145,6 +150,7 @@ impl Torrent<'_> {
         self.serve(now);
         self.tell_of_peers(now);
         self.look_for_more(now);
+        self.tend_web_seeds(now);
         self.tell_trackers_where_we_stand();
         self.mind_patience(now)
     }
@@ -159,6 +165,7 @@ impl Torrent<'_> {
             peer.trade.up.add(now, up - peer.trade.up.total());
             if came > 0 {
                 peer.trade.brought_at = now;
+                self.finder.reached = true;
             }
             givers += usize::from(peer.gives(now));
         }

@@ -10,6 +10,7 @@ pub mod run;
 pub mod seeder;
 pub mod torrent;
 pub mod tracker;
+pub mod web_server;
 
 pub use character::Character;
 pub use folder::Folder;
@@ -17,6 +18,7 @@ pub use run::{Ended, Rill, Running};
 pub use seeder::Seeder;
 pub use torrent::Torrent;
 pub use tracker::{Answer, Tracker};
+pub use web_server::{Manner, WebServer};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};

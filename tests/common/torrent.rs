@@ -149,6 +149,12 @@ impl Torrent {
         Value::Dict(items).encode()
     }
 
+    /// The bytes of a `.torrent` file that names these web seeds and no tracker.
+    pub fn encode_with_web_seeds(&self, urls: &[&str]) -> Vec<u8> {
+        let urls = Value::List(urls.iter().map(|url| Value::text(url)).collect());
+        Value::dict([("info", Value::Raw(self.info.clone())), ("url-list", urls)]).encode()
+    }
+
     /// Writes the `.torrent` file into the folder.
     pub fn write_file(&self, folder: &Folder, trackers: &[&str]) -> PathBuf {
         folder.write(format!("{}.torrent", self.name), &self.encode(trackers))
