@@ -253,6 +253,36 @@ fn several_torrents_share_one_process() {
 }
 
 #[test]
+fn share_prints_the_one_line_that_fetches_it() {
+    let folder = Folder::new("share");
+    let torrent = Torrent::many("tree", &[("a", 70_000), ("b/c", 20_000)], 16 << 10);
+    torrent.write_content(&folder);
+    let before = folder.files();
+    let address = fresh_listener();
+    let share = Rill::new(["share", "--bind", &address.ip().to_string()]).arg(folder.join("tree"));
+    let mut share = share.start();
+    share.wait_for("magnet:?");
+    let said = share.stdout();
+    assert_eq!(said.lines().count(), 1, "exactly one line: {said}");
+    let link = said.trim();
+    assert!(link.starts_with("magnet:?xt=urn:btih:") && link.contains("&tr=http") && link.contains("&x.pe="));
+    let elsewhere = Folder::new("share-get");
+    Rill::new(["get", link, "-d"]).arg(elsewhere.path()).run().expect(0);
+    torrent.compare(elsewhere.path()).unwrap();
+    // The tracker alone is enough, too.
+    let without = link.split("&x.pe=").next().unwrap();
+    let tracked = Folder::new("share-tracked");
+    Rill::new(["get", without, "-d"]).arg(tracked.path()).run().expect(0);
+    torrent.compare(tracked.path()).unwrap();
+    assert_eq!(folder.files(), before, "share writes nothing");
+    share.signal("TERM");
+    let ended = share.end();
+    ended.expect(143);
+    assert_eq!(ended.stdout.lines().count(), 1, "nothing but the link: {}", ended.stdout);
+    Rill::new(["share", "/nowhere/at/all"]).run().expect(9);
+}
+
+#[test]
 fn standard_input_is_a_torrent_too() {
     let show = |from: &str| {
         let from = std::fs::File::open(from).unwrap();

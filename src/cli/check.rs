@@ -26,8 +26,13 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let (bind, place) = (Net::of(flags)?.bind, place(flags)?);
     let stop = Stop::install()?;
     let source = Source::of(&flags.operands[0]);
-    let title =
-        Title { typed: source.to_string(), dir: place.dir.clone(), out: place.name.clone(), port: None };
+    let title = Title {
+        typed: source.to_string(),
+        dir: place.dir.clone(),
+        out: place.name.clone(),
+        port: None,
+        magnet: None,
+    };
     let Some(found) = stop.race("load", move || source.load(bind))? else { return Ok(stopped(&stop)) };
     let info = match found? {
         Found::Torrent(torrent) => Arc::new(torrent.info),

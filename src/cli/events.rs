@@ -66,7 +66,8 @@ impl Face for Events {
                 .put("torrent", &row.title.typed)
                 .put_some("name", name.as_ref())
                 .put_some("size", *size)
-                .put_some("port", row.title.port),
+                .put_some("port", row.title.port)
+                .put_some("magnet", row.title.magnet.as_ref()),
             Event::Metadata { info } => begin("metadata", Some(row), now)
                 .put("name", &info.name)
                 .put("size", info.content_bytes())

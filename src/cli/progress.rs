@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::exit::Failure;
 use super::row::{Ending, Face, Moment, Row};
-use super::screen::Output;
+use super::screen::{self, Output};
 use super::units::{elapsed_for_people, for_people, grouped, percent, rate_for_people, time_for_people};
 use crate::report::{Event, PeerChange, Phase, TrackerSays};
 use crate::{sys, text};
@@ -96,6 +96,20 @@ impl Progress {
         let before = if std::mem::take(&mut self.drawn) { "\r\x1b[K" } else { "" };
         self.put(&format!("{before}{line}\n"));
         self.drawn_at = None;
+    }
+
+    /// What was asked for, which is on standard output; the line that is drawn again makes room for it.
+    fn answer(&mut self, words: &str) {
+        self.erase();
+        if let Err(failure) = screen::print(words) {
+            self.line(&format!("rill: {failure}"));
+        }
+    }
+
+    fn erase(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            self.put("\r\x1b[K");
+        }
     }
 
     fn talk(&mut self, rows: &[Row], at: usize, line: &str) {
@@ -228,7 +242,12 @@ impl Face for Progress {
                     self.talk(rows, at, &format!("file {path} complete, {}", for_people(size)));
                 }
             }
-            Event::Complete => self.line(&complete(row, now.instant)),
+            Event::Complete => {
+                self.line(&complete(row, now.instant));
+                if let Some(link) = &row.title.magnet {
+                    self.answer(link);
+                }
+            }
             Event::Warning(sentence) => self.warn(rows, at, sentence),
             Event::Note(sentence) => self.talk(rows, at, sentence),
         }
@@ -254,9 +273,7 @@ impl Face for Progress {
         if let Some(failure) = failure {
             self.line(&format!("rill: {failure}"));
         }
-        if std::mem::take(&mut self.drawn) {
-            self.put("\r\x1b[K");
-        }
+        self.erase();
     }
 }
 

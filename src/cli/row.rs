@@ -38,6 +38,8 @@ pub struct Title {
     pub out: Option<String>,
     /// Where peers reach us, if anywhere.
     pub port: Option<u16>,
+    /// The link that others fetch it with, where that is what was asked for.
+    pub magnet: Option<String>,
 }
 
 /// What is known of a torrent by those who print.
@@ -216,7 +218,8 @@ pub(super) mod tests {
     impl Stage {
         /// A stage with this many torrents, at second 1000.
         pub fn new(face: Box<dyn Face>, torrents: usize) -> Self {
-            let title = Title { typed: "x.torrent".into(), dir: "there".into(), out: None, port: None };
+            let title =
+                Title { typed: "x.torrent".into(), dir: "there".into(), out: None, port: None, magnet: None };
             let rows = (0..torrents).map(|_| Row::new(title.clone())).collect();
             Self { face, rows, now: Moment { instant: Instant::now(), unix_s: 1000.0 } }
         }

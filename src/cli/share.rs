@@ -1,119 +1,152 @@
 //! `rill share`: make, track and seed in one go, and print the one line that fetches it.
 
-use std::ffi::OsStr;
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args::Flags;
 use super::create;
 use super::exit::{Code, Failure, plain};
-use super::json::Object;
 use super::row::Title;
-use super::screen::{self, Output};
+use super::screen::Output;
 use super::settings::Settings;
 use super::source::Found;
 use super::station::Station;
 use super::stop::Stop;
-use super::unix_time_s;
 use super::watch::Printer;
+use crate::create::Recipe;
 use crate::magnet::Magnet;
 use crate::metainfo::Metainfo;
 use crate::storage::Place;
 use crate::sys;
-use crate::torrent::{Goal, Sharing};
+use crate::torrent::Goal;
 use crate::tracker_server::{Config, Server, StartError, USUAL_PORT};
+
+/// How many addresses of this machine the link names: each makes it longer, and one of the first will do.
+const MAX_ADDRESSES: usize = 8;
 
 /// Runs the command with these flags.
 ///
 /// # Errors
 /// Why it couldn't be done, with the code to exit with.
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
-    let path = PathBuf::from(&flags.operands[0]);
-    let mut settings = Settings::of(flags)?;
-    settings.place = place_of(&path)?;
-    let hosts = hosts(settings.net.bind)?;
-    let created = create::hash(&create::recipe(flags)?, &path, output)?;
-    let server = start_tracker(settings.net.bind)?;
-    let port = server.addresses().first().map_or(USUAL_PORT, SocketAddr::port);
-    let own: Vec<String> = hosts.iter().map(|ip| announce_url(*ip, port)).collect();
-    settings.discovery.trackers.extend(own.iter().cloned());
-    let seeding = settings.seeding;
+    let path = Path::new(&flags.operands[0]);
+    let place = place_of(path)?;
+    let settings = Settings { place, ..Settings::of(flags)? };
+    // Trackers go into the link, and the torrent is never written.
+    let recipe = Recipe { trackers: Vec::new(), ..create::recipe(flags)? };
+    let addresses = addresses(settings.net.bind)?;
+    let created = create::hash(&recipe, path, output)?;
     let station = Station::open(settings, Stop::install()?)?;
-    tell_link(&link(&created.metainfo, own, &hosts, station.port()), output)?;
+    let tracker = track(station.settings.net.bind)?;
+    let torrent = with_trackers(created.metainfo, &tracker, &addresses);
+    let link = link(&torrent, &station, &addresses);
     let title = Title {
         typed: path.display().to_string(),
         dir: station.settings.place.dir.clone(),
         out: station.settings.place.name.clone(),
         port: Some(station.port()),
+        magnet: Some(link.to_string()),
     };
     let printer = Printer::start(output, vec![title])?;
-    let goal =
-        Goal::Seed(Sharing { ratio: seeding.ratio, time: seeding.time, super_seed: seeding.super_seed });
-    let task = station.task(Found::Torrent(Box::new(created.metainfo)), goal, 1);
     let mut reporter = printer.reporter(0);
-    let outcome = station.run(task, &mut reporter);
-    reporter.ended(outcome.clone());
+    let goal = Goal::Seed(station.settings.seeding);
+    let outcome = station.run(station.task(Found::Torrent(Box::new(torrent)), goal, 1), &mut reporter);
+    let code = outcome.as_ref().map_or_else(|failure| failure.code, |ending| ending.code());
+    reporter.ended(outcome);
     printer.close(None, station.stop.code().is_some());
-    drop(server);
-    Ok(outcome.map_or_else(|failure| failure.code, |ending| ending.code()))
+    Ok(code)
 }
 
-/// Where the data lies, whatever the torrent calls it.
+/// The folder something is in and its name there, whatever the path to it looks like.
 fn place_of(path: &Path) -> Result<Place, Failure> {
-    let whole = path.canonicalize().map_err(|error| Failure::disk("can't read", path, &error))?;
-    let name = whole.file_name().and_then(OsStr::to_str).map(str::to_owned);
-    let dir = whole.parent().map(Path::to_path_buf);
-    match (dir, name) {
-        (Some(dir), Some(name)) => Ok(Place { dir, name: Some(name), overwrite: false }),
-        _ => Err(Failure::usage(format!("{} has no name that a torrent could have", path.display()))),
-    }
+    let unreadable = |error| Failure::disk("can't read", path, &error);
+    let whole = fs::canonicalize(path).map_err(unreadable)?;
+    let (Some(dir), Some(name)) = (whole.parent(), whole.file_name()) else {
+        return Err(Failure::usage(format!("{} has no name that it could be shared under", path.display())));
+    };
+    let name = name.to_str().ok_or_else(|| {
+        Failure::usage(format!("the name of {} is not UTF-8, which torrents can't hold", path.display()))
+    })?;
+    Ok(Place { dir: dir.into(), name: Some(name.into()), overwrite: false })
 }
 
-/// The addresses that go into the link: where others find this machine, or just where we were told to be.
-fn hosts(bind: Option<IpAddr>) -> Result<Vec<IpAddr>, Failure> {
-    if let Some(ip) = bind.filter(|ip| !ip.is_unspecified()) {
-        return Ok(vec![ip]);
+/// Where others reach this machine: the address it was bound to, or all it has of that family.
+fn addresses(bind: Option<IpAddr>) -> Result<Vec<IpAddr>, Failure> {
+    let mut addresses = match bind {
+        Some(address) if !address.is_unspecified() => vec![address],
+        family => sys::own_addresses()
+            .map_err(|error| {
+                Failure::new(Code::Other, format!("can't list this machine's addresses: {}", plain(&error)))
+            })?
+            .into_iter()
+            .filter(|address| family.is_none_or(|family| family.is_ipv4() == address.is_ipv4()))
+            .collect(),
+    };
+    addresses.truncate(MAX_ADDRESSES);
+    if addresses.is_empty() {
+        let sentence = "this machine has no address that others could reach; \
+                        --bind 127.0.0.1 shares with this machine alone";
+        return Err(Failure::new(Code::Network, sentence));
     }
-    let failed =
-        |error| Failure::new(Code::Other, format!("can't list this machine's addresses: {}", plain(&error)));
-    let mut found = sys::own_addresses().map_err(failed)?;
-    found.retain(|ip| bind.is_none_or(|bind| bind.is_ipv4() == ip.is_ipv4()));
-    if found.is_empty() {
-        let text = "this machine has no address that others could reach; --bind 127.0.0.1 shares on it alone";
-        return Err(Failure::new(Code::Network, text));
-    }
-    Ok(found)
+    Ok(addresses)
 }
 
-/// At the usual port, so that firewalls can know it; where that is taken, at any.
-fn start_tracker(bind: Option<IpAddr>) -> Result<Server, Failure> {
-    let addresses: Vec<IpAddr> = bind.into_iter().collect();
-    let config = |port| Config { addresses: addresses.clone(), port, ..Config::default() };
-    Server::start(config(USUAL_PORT)).or_else(|_| Server::start(config(0))).map_err(|error| match error {
+/// A tracker for this torrent, at the usual port or, where that is taken, at any.
+fn track(bind: Option<IpAddr>) -> Result<Server, Failure> {
+    let start =
+        |port| Server::start(Config { addresses: bind.into_iter().collect(), port, ..Config::default() });
+    let started = match start(USUAL_PORT) {
+        Err(StartError::Listen(..)) => start(0),
+        other => other,
+    };
+    started.map_err(|error| match error {
         StartError::Listen(address, error) => {
-            Failure::new(Code::Network, format!("the tracker can't listen at {address}: {}", plain(&error)))
+            Failure::new(Code::Network, format!("can't listen at {address}: {}", plain(&error)))
         }
         StartError::System(_) => Failure::new(Code::Other, error.to_string()),
     })
 }
 
-fn announce_url(ip: IpAddr, port: u16) -> String {
-    format!("http://{}/announce", SocketAddr::new(ip, port))
+fn with_trackers(torrent: Metainfo, tracker: &Server, addresses: &[IpAddr]) -> Metainfo {
+    let port = tracker.addresses().first().map_or(USUAL_PORT, SocketAddr::port);
+    let url = |ip: &IpAddr| vec![format!("http://{}/announce", SocketAddr::new(*ip, port))];
+    Metainfo { trackers: addresses.iter().map(url).collect(), ..torrent }
 }
 
-/// Everything that whoever fetches it needs: our tracker, and ourselves in case that can't be reached.
-fn link(metainfo: &Metainfo, own_trackers: Vec<String>, hosts: &[IpAddr], port: u16) -> Magnet {
-    let mut link = Magnet::from(metainfo);
-    link.trackers.splice(0..0, own_trackers);
-    link.peers = hosts.iter().map(|ip| SocketAddr::new(*ip, port).to_string()).collect();
+/// The line that fetches it: our tracker and those that were asked for, and ourselves at every address.
+fn link(torrent: &Metainfo, station: &Station, addresses: &[IpAddr]) -> Magnet {
+    let mut link = Magnet::from(torrent);
+    link.trackers.extend(station.settings.discovery.trackers.iter().cloned());
+    link.peers = addresses.iter().map(|ip| SocketAddr::new(*ip, station.port()).to_string()).collect();
     link
 }
 
-fn tell_link(link: &Magnet, output: Output) -> Result<(), Failure> {
-    if output.json {
-        let event =
-            Object::new().put("event", "share").put("time", unix_time_s()).put("magnet", link.to_string());
-        return screen::print(&event.to_string());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_named_only_when_it_was_asked_for() {
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        assert_eq!(addresses(Some(loopback)).unwrap(), [loopback]);
+        for bind in [None, Some(IpAddr::from([0, 0, 0, 0]))] {
+            // A machine may have no other address; then there is a sentence.
+            match addresses(bind) {
+                Ok(found) => assert!(found.iter().all(|address| !address.is_loopback()), "{found:?}"),
+                Err(failure) => assert_eq!(failure.code, Code::Network),
+            }
+        }
     }
-    screen::print(&link.to_string())
+
+    #[test]
+    fn a_place_is_found_however_it_is_written() {
+        let here = std::env::current_dir().unwrap();
+        let place = place_of(Path::new("src/../src/")).unwrap();
+        assert_eq!((place.dir, place.name.as_deref()), (here.clone(), Some("src")));
+        let place = place_of(Path::new("src/cli/..")).unwrap();
+        assert_eq!((place.dir, place.name.as_deref()), (here, Some("src")));
+        assert_eq!(place_of(Path::new("/")).unwrap_err().code, Code::Usage);
+        assert_eq!(place_of(Path::new("/nowhere/at/all")).unwrap_err().code, Code::Disk);
+    }
 }

@@ -40,6 +40,7 @@ pub fn run(flags: &Flags, goal: impl Fn(&Settings) -> Goal) -> Result<Code, Fail
         dir: place.dir.clone(),
         out: place.name.clone(),
         port: Some(station.port()),
+        magnet: None,
     });
     let printer = Printer::start(station.settings.output, titles.collect())?;
     let outcomes = Desk { station: &station, goal, words: &flags.operands }.work(&printer);
