@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rill::tracker_server::{Config, Rules, Server};
+
 use common::{Chance, Folder, PATIENCE, Rill, Running, wait_until};
 
 const WHO: &str = "peer_id=-RL0000-abcdefghijkl";
@@ -193,12 +195,22 @@ fn what_is_taken_and_what_is_nonsense_ends_with_its_code() {
 
 #[test]
 fn the_silent_are_forgotten() {
-    let tracker = tracker(&["--bind", "127.0.0.1", "--interval", "1s"]);
-    tracker.announce("info_hash=AAAAAAAAAAAAAAAAAAAA&port=1&left=0");
-    assert!(tracker.stats().contains(r#""peers":1,"#));
-    wait_until("a peer that is silent for two intervals should go", || {
-        tracker.stats().contains(r#""torrents":0,"peers":0,"#)
+    let rules = Rules { interval: Duration::from_secs(1), patience: Duration::ZERO, ..Rules::default() };
+    let addresses = vec![Ipv4Addr::LOCALHOST.into()];
+    let config = Config { addresses, port: 0, rules, ..Config::default() };
+    let server = Server::start(config).unwrap();
+    let announce = |port: u16| {
+        let query = format!("info_hash=AAAAAAAAAAAAAAAAAAAA&port={port}&left=0");
+        get(server.addresses()[0], &format!("/announce?{WHO}&{query}"));
+    };
+    announce(1);
+    announce(2);
+    assert_eq!(server.totals().seeds, [2, 0]);
+    wait_until("the one that is silent for two intervals should go, and the other stay", || {
+        announce(2);
+        server.totals().seeds == [1, 0]
     });
+    wait_until("the swarm should go with its last peer", || server.totals().torrents == 0);
 }
 
 #[test]

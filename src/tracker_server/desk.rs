@@ -14,11 +14,11 @@ use crate::dice::Dice;
 use crate::id::InfoHash;
 use crate::tracker::announce::Scraped;
 
-/// How finely time is told when it is about peers: an interval has so many ticks.
-const TICKS_PER_INTERVAL: u32 = 32;
+/// How finely time is told when it is about peers: into so many ticks is the time divided that a peer may be silent.
+const TICKS: u32 = 64;
 
-/// A peer that is silent for two intervals and a bit is gone: one announce may get lost.
-pub const LIFE: Tick = 2 * TICKS_PER_INTERVAL as Tick + 2;
+/// A peer that has been silent for more ticks than that is gone.
+pub const LIFE: Tick = TICKS as Tick + 2;
 
 /// How long one connection id is given out (BEP 15 lets clients use one for a minute).
 const WINDOW: Duration = Duration::from_secs(60);
@@ -31,6 +31,9 @@ const GOOD_WINDOWS: u64 = 3;
 pub struct Rules {
     /// When peers shall announce again.
     pub interval: Duration,
+    /// How long a peer is remembered at least, where two intervals are shorter: clients have their own idea of
+    /// how often is too often.
+    pub patience: Duration,
     /// The least time between two announces of a peer's. Told, not enforced.
     pub min_interval: Duration,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -115,9 +118,10 @@ impl Desk {
         now.saturating_duration_since(self.started)
     }
 
-    /// The length of a tick.
+    /// The length of a tick. A peer may be silent for two intervals: one announce may get lost.
     pub fn tick(&self) -> Duration {
-        (self.rules.interval / TICKS_PER_INTERVAL).max(Duration::from_millis(1))
+        let silent = (self.rules.interval * 2).max(self.rules.patience);
+        (silent / TICKS).max(Duration::from_millis(1))
     }
 
     /// Which tick it is.

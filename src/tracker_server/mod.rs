@@ -68,6 +68,8 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(30 * 60),
+            // libtorrent asks again after five minutes at the soonest, whatever it is told.
+            patience: Duration::from_secs(11 * 60),
             min_interval: Duration::from_secs(5 * 60),
             trusted: Vec::new(),
             allow_ip_param: false,
