@@ -46,6 +46,7 @@ use options::Command;
 
 /// Runs the program with the process's own arguments and environment.
 pub fn main() -> ExitCode {
+    crate::sys::keep_memory_small();
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     if words.is_empty() {
         screen::say_raw(&help::text(None));

@@ -80,11 +80,28 @@ impl Assembly {
     /// [`recycle`](Self::recycle).
     pub fn lend(&mut self, length: u32) -> Vec<u8> {
         self.lent_bytes += u64::from(length);
-        let fits = self.spare.iter().rposition(|buffer| buffer.capacity() >= length as usize);
-        let mut buffer = fits.map(|at| self.spare.swap_remove(at)).unwrap_or_default();
-        self.spare_bytes -= buffer.capacity() as u64;
+        // One far too large would take its pages away from those who need them.
+        let wanted = length as usize..=2 * length as usize;
+        let fits = self.spare.iter().rposition(|buffer| wanted.contains(&buffer.capacity()));
+        let mut buffer = match fits {
+            Some(at) => self.spare.swap_remove(at),
+            None => {
+                self.make_room();
+                Vec::with_capacity(length as usize)
+            }
+        };
+        self.spare_bytes = self.spare.iter().map(|spare| spare.capacity() as u64).sum();
         buffer.resize(length as usize, 0);
         buffer
+    }
+
+    /// Gives spare buffers up until all together fit the budget again.
+    fn make_room(&mut self) {
+        while self.lent_bytes + self.held_bytes + self.spare_bytes > self.budget {
+            let Some(oldest) = self.spare.first().map(Vec::capacity) else { return };
+            self.spare.remove(0);
+            self.spare_bytes -= oldest as u64;
+        }
     }
 
     /// Takes a buffer of this job back unused.
