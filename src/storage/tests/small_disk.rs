@@ -35,7 +35,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.scratch.path()).stderr(Stdio::null()).status();
+        // Lazily: a disk thread that is on its way out may still hold a file.
+        let _ = Command::new("umount").arg("--lazy").arg(self.scratch.path()).stderr(Stdio::null()).status();
     }
 }
 
