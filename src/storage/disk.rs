@@ -51,7 +51,7 @@ pub struct Batch {
 #[derive(Debug)]
 enum Letter {
     Written(Batch),
-    /// Everything written so far to the disk, then an answer.
+    /// Everything written so far to the disk, then an answer, and no save unless more is written.
     Flush(Sender<Result<(), StorageError>>),
     /// The same, and a save that says that nothing else is there.
     Close(Sender<Result<(), StorageError>>),
@@ -205,7 +205,7 @@ impl Keeper {
             };
             match letter {
                 Ok(Letter::Written(batch)) => self.write_back(batch, inbox),
-                Ok(Letter::Flush(answer)) => drop(answer.send(self.flush())),
+                Ok(Letter::Flush(answer)) => self.flush_and_tell(&answer),
                 Ok(Letter::Close(answer)) => drop(answer.send(self.save(true))),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -222,29 +222,22 @@ impl Keeper {
 
     /// Starts this batch on its way, and what else waits, then waits for all of it.
     fn write_back(&mut self, batch: Batch, inbox: &Receiver<Letter>) {
+        self.begin(&batch);
         let mut batches = vec![batch];
-        batches[0].start();
         // Only what is in the inbox now: a steady stream must not keep the bytes from being waited for.
         for _ in 0..inbox.len() {
             match inbox.try_recv() {
                 Ok(Letter::Written(batch)) => {
-                    batch.start();
+                    self.begin(&batch);
                     batches.push(batch);
                 }
-                Ok(Letter::Flush(answer)) => {
-                    batches.iter().for_each(|batch| self.note(batch));
-                    let _ = answer.send(self.flush());
-                }
-                Ok(Letter::Close(answer)) => {
-                    batches.iter().for_each(|batch| self.note(batch));
-                    let _ = answer.send(self.save(true));
-                }
+                Ok(Letter::Flush(answer)) => self.flush_and_tell(&answer),
+                Ok(Letter::Close(answer)) => drop(answer.send(self.save(true))),
                 Err(_) => break,
             }
         }
         for batch in batches {
             batch.runs.iter().for_each(|(file, range)| wait_write_back(file, range.clone()));
-            self.note(&batch);
             self.loose += batch.loose;
             if self.loose > self.max_loose
                 && let Err(error) = self.flush()
@@ -255,10 +248,20 @@ impl Keeper {
         }
     }
 
-    fn note(&mut self, batch: &Batch) {
+    /// Starts the batch on its way. Its pieces are claimed by the next save, which flushes first.
+    fn begin(&mut self, batch: &Batch) {
+        batch.runs.iter().for_each(|(file, range)| start_write_back(file, range.clone()));
         self.touched.extend(&batch.homes);
         self.claims.extend(batch.pieces.iter().copied());
         self.unsaved |= !batch.pieces.is_empty();
+    }
+
+    /// Flushes for someone who is about to finish. No save comes after the answer: it would come back from the
+    /// dead once the torrent has its final name.
+    fn flush_and_tell(&mut self, answer: &Sender<Result<(), StorageError>>) {
+        let flushed = self.flush();
+        self.unsaved = false;
+        let _ = answer.send(flushed);
     }
 
     /// Flushes every file that was written to since the last time.
@@ -295,12 +298,6 @@ impl Keeper {
         }
         self.unsaved = false;
         Ok(())
-    }
-}
-
-impl Batch {
-    fn start(&self) {
-        self.runs.iter().for_each(|(file, range)| start_write_back(file, range.clone()));
     }
 }
 
