@@ -4,6 +4,7 @@
 
 pub mod character;
 pub mod folder;
+pub mod informer;
 pub mod json;
 pub mod link;
 pub mod run;
@@ -14,6 +15,7 @@ pub mod web_server;
 
 pub use character::Character;
 pub use folder::Folder;
+pub use informer::{Informer, Telling};
 pub use run::{Ended, Rill, Running};
 pub use seeder::Seeder;
 pub use torrent::Torrent;
