@@ -6,6 +6,7 @@
 
 import contextlib
 import itertools
+import os
 import pathlib
 import re
 import shutil
@@ -180,7 +181,9 @@ def opentracker(kind):
         allowed = stage.top / "whitelist"
         allowed.write_text(stage.torrent.info_hash + "\n")
         config = stage.top / "opentracker.conf"
-        config.write_text(f"listen.tcp_udp 127.0.0.1:{port}\naccess.whitelist {allowed}\n")
+        # Started by root, it makes this folder its root before it reads the list.
+        seen_as = f"/{allowed.name}" if os.geteuid() == 0 else allowed
+        config.write_text(f"listen.tcp_udp 127.0.0.1:{port}\naccess.whitelist {seen_as}\n")
         config.chmod(0o644)
         allowed.chmod(0o644)
         stage.top.chmod(0o755)
