@@ -57,8 +57,9 @@ impl Poller {
         self.control(libc::EPOLL_CTL_MOD, socket, number, interest)
     }
 
-    /// Sleeps until something happens or the time is up (rounded up to a millisecond), and puts the numbers of those it happened to
-    /// into `happened`, which is emptied first. A signal may end it early, with nobody in the list.
+    /// Sleeps until something happens or the time is up (rounded up to a millisecond), and puts the numbers of
+    /// those it happened to into `happened`, which is emptied first. A signal may end it early, with nobody in
+    /// the list.
     ///
     /// # Errors
     /// When the kernel refuses to wait.
