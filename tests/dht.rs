@@ -1,0 +1,94 @@
+//! Peers found without a tracker: by the DHT alone, and never for a private torrent.
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use common::{Folder, PATIENCE, Rill, Torrent, fresh_listener, wait_until};
+use rill::dht::node::{Dht, DhtConfig};
+use rill::id::InfoHash;
+
+/// A node to enter by; the nodes of one test meet nobody else.
+fn router() -> (Dht, String) {
+    let bind = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let dht = Dht::start(DhtConfig { bind, ..DhtConfig::default() }).unwrap();
+    let place = format!("127.0.0.1:{}", dht.port());
+    (dht, place)
+}
+
+fn seed(torrent: &Path, folder: &Folder, router: &str) -> Rill {
+    let seed = Rill::seed(torrent, folder.path(), fresh_listener());
+    seed.env("RILL_NO_DHT", "0").args(["--dht-bootstrap", router])
+}
+
+/// What the DHT names within `wait` for this torrent.
+fn named(dht: &Dht, torrent: &Torrent, wait: Duration) -> usize {
+    let (tell, told) = std::sync::mpsc::channel();
+    dht.find_peers(InfoHash::from_hex(&torrent.hex()).unwrap(), None, move |peers| tell.send(peers).is_ok());
+    told.recv_timeout(wait).map_or(0, |peers| peers.len())
+}
+
+#[test]
+fn a_download_finds_its_peer_by_the_dht_alone() {
+    let torrent = Torrent::single("dht.bin", 300_000, 16 << 10);
+    let (_router, place) = router();
+    let (from, to) = (Folder::new("dht-from"), Folder::new("dht-to"));
+    let file = torrent.write_file(&from, &[]);
+    torrent.write_content(&from);
+    let _seeder = seed(&file, &from, &place).start();
+    let get = Rill::get(&file, to.path()).args(["--dht-bootstrap", &place, "--bind", "127.0.0.1", "--json"]);
+    let end = get.env("RILL_NO_DHT", "0").run();
+    end.expect(0);
+    assert!(end.stdout.contains("\"dht\""), "the peer's source is told: {}", end.stdout);
+    torrent.compare(to.path()).unwrap();
+}
+
+#[test]
+fn a_node_that_a_torrent_names_is_an_entrance() {
+    let torrent = Torrent::single("nodes.bin", 100_000, 16 << 10);
+    let (router, place) = router();
+    let (from, to) = (Folder::new("nodes-from"), Folder::new("nodes-to"));
+    let file = torrent.write_file(&from, &[]);
+    torrent.write_content(&from);
+    let _seeder = seed(&file, &from, &place).start();
+    // BEP 5: `nodes` stands behind `info` in the outer dictionary.
+    let mut bytes = torrent.encode(&[]);
+    assert_eq!(bytes.pop(), Some(b'e'));
+    bytes.extend(format!("5:nodesll9:127.0.0.1i{}eeee", router.port()).bytes());
+    let named = to.write("named.torrent", &bytes);
+    // Its own entrance leads nowhere: port 9 discards.
+    let get = Rill::get(&named, to.path()).args(["--dht-bootstrap", "127.0.0.1:9", "--bind", "127.0.0.1"]);
+    get.env("RILL_NO_DHT", "0").run().expect(0);
+    torrent.compare(to.path()).unwrap();
+}
+
+#[test]
+fn a_private_torrent_is_never_announced() {
+    let open = Torrent::single("open.bin", 50_000, 16 << 10);
+    let (router, place) = router();
+    let folder = Folder::new("private");
+    let info = |torrent: &Torrent| torrent.encode(&[]);
+    let bytes = info(&open);
+    // `private` sorts behind `pieces`, which is the last key of a single file's info.
+    let end = bytes.len() - 2;
+    let mut private = bytes[..end].to_vec();
+    private.extend(b"7:privatei1eee");
+    let file = folder.write("private.torrent", &private);
+    let shown = Rill::new(["show", "--json", file.to_str().unwrap()]).run();
+    assert!(shown.expect(0).stdout.replace(' ', "").contains("\"private\":true"), "{}", shown.stdout);
+    let hash = shown.stdout.split("\"info_hash\"").nth(1).unwrap();
+    let hash: String = hash.chars().filter(char::is_ascii_hexdigit).take(40).collect();
+    open.write_content(&folder);
+    let open_file = open.write_file(&folder, &[]);
+    let both = seed(&file, &folder, &place).arg(open_file).start();
+    // Once the open one is announced, the private one would have been, too.
+    let start = std::time::Instant::now();
+    wait_until("the open torrent should be announced", || named(&router, &open, Duration::from_secs(1)) > 0);
+    assert!(start.elapsed() < PATIENCE);
+    let (tell, told) = std::sync::mpsc::channel();
+    router.find_peers(InfoHash::from_hex(&hash).unwrap(), None, move |peers| tell.send(peers).is_ok());
+    assert!(told.recv_timeout(Duration::from_secs(3)).is_err(), "a private torrent was announced");
+    drop(both);
+}
