@@ -38,10 +38,9 @@ fn a_download_finds_its_peer_by_the_dht_alone() {
     let file = torrent.write_file(&from, &[]);
     torrent.write_content(&from);
     let _seeder = seed(&file, &from, &place).start();
-    let get = Rill::get(&file, to.path()).args(["--dht-bootstrap", &place, "--bind", "127.0.0.1", "--json"]);
-    let end = get.env("RILL_NO_DHT", "0").run();
-    end.expect(0);
-    assert!(end.stdout.contains("\"dht\""), "the peer's source is told: {}", end.stdout);
+    let get = Rill::get(&file, to.path()).args(["--dht-bootstrap", &place, "--bind", "127.0.0.1"]);
+    // Which of the two dials the other first is chance; neither knows of it but by the DHT.
+    get.env("RILL_NO_DHT", "0").run().expect(0);
     torrent.compare(to.path()).unwrap();
 }
 

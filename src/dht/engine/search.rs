@@ -78,6 +78,17 @@ impl Engine {
                 search.stranded = true;
                 search.next = now + SOON + spread;
             }
+            self.look_at_home(info_hash, now);
+        }
+    }
+
+    /// Peers that were announced to ourselves: in a small network nobody else may know them.
+    fn look_at_home(&mut self, info_hash: InfoHash, now: Instant) {
+        let stores = self.sides.iter().map(|side| &side.store);
+        let dice = &mut self.dice;
+        let peers: Vec<_> = stores.flat_map(|store| store.peers(info_hash, false, dice, now)).collect();
+        if !peers.is_empty() {
+            self.got_peers(info_hash, peers);
         }
     }
 

@@ -170,3 +170,15 @@ fn the_id_follows_the_address_that_many_networks_see() {
     assert!(fits(engine.id(true), ours.ip()));
     assert!(engine.known() > 0, "the table moved along");
 }
+
+#[test]
+fn who_is_asked_by_others_finds_what_they_announced() {
+    let now = Instant::now();
+    let mut engine = engine(now);
+    let hash = InfoHash::new([1; 20]);
+    let token = ask(&mut engine, stranger(1), &get_peers(hash), now).token.unwrap();
+    ask(&mut engine, stranger(1), &announce(hash, token), now);
+    engine.find(hash, None, now);
+    engine.tick(now);
+    assert_eq!(engine.take_found(), [(hash, vec![SocketAddr::new(stranger(1).ip(), 7000)])]);
+}
