@@ -55,6 +55,12 @@ impl Clock {
         }
     }
 
+    /// Someone came: the long wait of an idle torrent is over.
+    fn wake_up(&mut self, now: Instant) {
+        self.next_tick = self.next_tick.min(now + TICK);
+        self.next_snapshot = self.next_snapshot.min(now + SNAPSHOT);
+    }
+
     /// What is on disk has been looked at: the wait for the first piece begins.
     pub(super) fn begin_download(&mut self, now: Instant) {
         self.verified_at = now;
@@ -76,6 +82,9 @@ impl Torrent<'_> {
         }
         self.dial(now);
         self.tend_hunt(now);
+        if !self.is_idle() {
+            self.clock.wake_up(now);
+        }
         if self.is_near_end() && now >= self.clock.next_end_tick {
             self.clock.next_end_tick = now + END_TICK;
             self.measure(now);
