@@ -20,8 +20,12 @@ const USUAL_REQQ: u32 = 250;
 const WINDOW: Duration = Duration::from_millis(100);
 
 /// How much a peer may hold, as time at its present rate. Transmission answers on a half-second tick, and so
-/// serves about two blocks a second for each request in flight: less than a second would hold it down.
-const HORIZON: Duration = Duration::from_secs(1);
+/// serves about two blocks a second for each request in flight: half a second would hold it down. The longer it
+/// is, the more of a swarm asks its only seed for the same pieces, not knowing of each other.
+const HORIZON: Duration = Duration::from_millis(700);
+
+/// From this many requests in flight on, the owner may be hashing for as long as the rest lasts.
+const FAST_DEPTH: u32 = 256;
 
 /// The request pipeline of one peer.
 #[derive(Debug)]
@@ -53,7 +57,9 @@ impl Pace {
     /// How many bytes of jobs to have at hand: what is in flight, and something to go on with while the owner
     /// is busy.
     pub fn appetite_bytes(&self) -> u32 {
-        (self.depth() + (self.depth() / 2).clamp(1, 128)) * BLOCK_BYTES
+        let depth = self.depth();
+        let to_go_on = if depth < FAST_DEPTH { depth / 8 } else { (depth / 2).min(128) };
+        (depth + to_go_on.max(1)) * BLOCK_BYTES
     }
 
     /// A block came that had been asked for.
@@ -108,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_peer_holds_about_a_second() {
+    fn a_slow_peer_holds_less_than_a_second() {
         let (mut pace, mut now) = (Pace::default(), Instant::now());
         play(&mut pace, &mut now, 16, 5);
         assert!((8..=20).contains(&pace.depth()), "{}", pace.depth());

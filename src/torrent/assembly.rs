@@ -266,7 +266,9 @@ mod tests {
         let buffers: Vec<_> = (0..10).map(|_| assembly.lend(30_000)).collect();
         buffers.into_iter().for_each(|buffer| assembly.recycle(buffer));
         assert_eq!((assembly.lent_bytes(), assembly.spare.len()), (0, 3));
-        assert_eq!(assembly.lend(10_000).len(), 10_000);
-        assert_eq!(assembly.spare.len(), 2);
+        assert_eq!(assembly.lend(20_000).len(), 20_000);
+        assert_eq!(assembly.spare.len(), 2, "one that fits is used again");
+        assert_eq!(assembly.lend(50_000).len(), 50_000);
+        assert_eq!(assembly.spare.len(), 1, "spare ones make room for one that doesn't fit them");
     }
 }
