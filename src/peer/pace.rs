@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::geometry::BLOCK_BYTES;
 
 /// Requests in flight at the start: one job's worth would be too much for a slow peer to hold.
-const FIRST_DEPTH: u32 = 32;
+const FIRST_DEPTH: u32 = 16;
 
 /// The fewest requests in flight: one on its way, one being answered, and some for the time between.
 const LEAST_DEPTH: u32 = 4;
