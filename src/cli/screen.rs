@@ -62,7 +62,7 @@ pub fn print(words: &str) -> Result<(), Failure> {
 /// Puts bytes on standard output as they are: a `.torrent`, or text that is known to be ours.
 ///
 /// # Errors
-/// As [`print`].
+/// As `print()`.
 pub fn print_raw(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {

@@ -174,7 +174,7 @@ impl Engine {
         }
     }
 
-    /// A node to enter the network by; the latest [`MAX_ENTRIES`] are remembered.
+    /// A node to enter the network by; the latest `MAX_ENTRIES` are remembered.
     pub fn add_entry(&mut self, address: SocketAddr, now: Instant) {
         if !is_dialable(address) || self.entries.contains(&address) {
             return;

@@ -129,7 +129,7 @@ fn may_go(path: &Path, found: Found, overwrite: bool) -> Result<(), StorageError
     }
 }
 
-/// Takes away what [`may_go`] let go: a link (never what it points to), a file, an empty folder.
+/// Takes away what `may_go` let go: a link (never what it points to), a file, an empty folder.
 ///
 /// # Errors
 /// When the system refuses, or the folder has something in it by now.
