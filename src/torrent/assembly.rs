@@ -14,8 +14,14 @@ use crate::sha1::{Feed, Running, advance};
 /// Pieces that are worth hashing together: as many as the widest registers hold.
 const ENOUGH_PIECES: usize = 16;
 
-/// How long parts may wait for company: below what anyone notices, long enough for the widest registers to fill
-/// at any speed where hashing matters. Nobody waits when nothing more is to come, or memory is short.
+/// How long parts wait for company at first: what a kill in that time would lose must be fetched again.
+const FIRST_PATIENCE: Duration = Duration::from_millis(3);
+
+/// Where that much has gathered within [`FIRST_PATIENCE`], more comes fast enough to fill the widest registers,
+/// in bytes.
+const FAST_BYTES: u64 = 2 * SPAN_BYTES as u64;
+
+/// How long parts wait for company then. Nobody waits when nothing more is to come, or memory is short.
 const PATIENCE: Duration = Duration::from_millis(25);
 
 /// The pieces that are being put together.
@@ -156,7 +162,8 @@ impl Assembly {
         let since = self.ripe_since?;
         let enough = self.ripe_bytes >= u64::from(SPAN_BYTES) * ENOUGH_PIECES as u64
             || self.open.len() >= ENOUGH_PIECES;
-        Some(if enough { since } else { since + PATIENCE })
+        let patience = if self.ripe_bytes >= FAST_BYTES { PATIENCE } else { FIRST_PATIENCE };
+        Some(if enough { since } else { since + patience })
     }
 
     /// Hashes what can be hashed, many pieces side by side, and gives the pieces that are whole.
