@@ -18,7 +18,7 @@ use crate::glob::Glob;
 use crate::magnet::Magnet;
 use crate::metainfo::{Info, Metainfo};
 use crate::sys::file::{self, Access};
-use crate::sys::{Signal, Signals};
+use crate::sys::{Signal, Stops};
 
 /// Runs the command with these flags.
 ///
@@ -84,15 +84,15 @@ pub fn recipe(flags: &Flags) -> Result<Recipe, Failure> {
 /// # Errors
 /// Why it couldn't be made, with the code to exit with.
 pub fn hash(recipe: &Recipe, path: &Path, output: Output) -> Result<Created, Failure> {
-    let signals = Signals::install()
+    let stops = Stops::catch(&Signal::ALL)
         .map_err(|error| Failure::new(Code::Other, format!("can't wait for signals: {}", plain(&error))))?;
     let mut meter = Meter::new(output, "hashing");
     let made = recipe.create(path, |progress| {
         meter.show(progress.done, progress.total);
-        if signals.caught().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if stops.caught().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     drop(meter);
-    made.map_err(|error| match (error, signals.caught()) {
+    made.map_err(|error| match (error, stops.caught()) {
         (CreateError::Cancelled, Some(Signal::Interrupt)) => {
             Failure::new(Code::Interrupted, "stopped by SIGINT; nothing was written")
         }

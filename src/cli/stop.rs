@@ -1,13 +1,15 @@
-//! Being told to stop: a signal becomes a closed channel, a flag, and a call to whoever asked for one.
+//! Being told to stop: a signal becomes a closed channel, a flag, and a call to whoever asked for one; and a service
+//! being told to read its files again.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 
 use super::exit::{Code, Failure, plain};
-use crate::sys::Signals;
+use crate::sys::{Signal, Stops, Wishes};
 use crate::thread;
 
 type Act = Box<dyn FnOnce() + Send>;
@@ -15,7 +17,7 @@ type Act = Box<dyn FnOnce() + Send>;
 /// What the first signal sets in motion. The second ends the program at once, without anyone here.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    signals: Arc<Signals>,
+    stops: Stops,
     flag: Arc<AtomicBool>,
     /// Never holds anything; closes when a signal comes.
     closed: Receiver<Infallible>,
@@ -28,24 +30,38 @@ impl Stop {
     /// # Errors
     /// When the process is out of descriptors or threads.
     pub fn install() -> Result<Self, Failure> {
-        let failed =
-            |error| Failure::new(Code::Other, format!("can't listen for signals: {}", plain(&error)));
-        let signals = Arc::new(Signals::install().map_err(failed)?);
+        Self::on(&Signal::ALL)
+    }
+
+    /// For a service: SIGHUP doesn't stop it, but asks for a new look at its files, and is a letter in the channel.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors or threads.
+    pub fn for_service() -> Result<(Self, Receiver<()>), Failure> {
+        let wishes = Wishes::catch(&[Signal::HangUp]).map_err(deaf)?;
+        let (tell, told) = unbounded();
+        let body = move || while wishes.wait().is_ok() && tell.send(()).is_ok() {};
+        thread::spawn("wishes", body, drop).map_err(deaf)?;
+        Ok((Self::on(&[Signal::Interrupt, Signal::Terminate])?, told))
+    }
+
+    fn on(signals: &[Signal]) -> Result<Self, Failure> {
+        let stops = Stops::catch(signals).map_err(deaf)?;
         let flag = Arc::new(AtomicBool::new(false));
         let (closing, closed) = bounded::<Infallible>(0);
         let (acts, to_do) = unbounded::<Act>();
-        let (heard, raised) = (Arc::clone(&signals), Arc::clone(&flag));
+        let raised = Arc::clone(&flag);
         let body = move || {
             // Out of descriptors and out of luck: the second signal still ends the program.
-            if heard.wait().is_ok() {
+            if stops.wait().is_ok() {
                 raised.store(true, Ordering::Relaxed);
                 drop(closing);
                 // Later ones too, until nobody is left to ask.
                 to_do.into_iter().for_each(|act| act());
             }
         };
-        thread::spawn("signals", body, drop).map_err(failed)?;
-        Ok(Self { signals, flag, closed, acts })
+        thread::spawn("signals", body, drop).map_err(deaf)?;
+        Ok(Self { stops, flag, closed, acts })
     }
 
     /// Calls this when a signal comes; at once, if one has come.
@@ -65,7 +81,7 @@ impl Stop {
 
     /// The exit code of the signal that has come, if one has.
     pub fn code(&self) -> Option<Code> {
-        self.signals.caught().map(Code::from)
+        self.stops.caught().map(Code::from)
     }
 
     /// Waits for a letter or a signal; `None` for the signal, or when nobody is left to write.
@@ -95,4 +111,8 @@ impl Stop {
             None => Ok(None),
         }
     }
+}
+
+fn deaf(error: io::Error) -> Failure {
+    Failure::new(Code::Other, format!("can't listen for signals: {}", plain(&error)))
 }

@@ -1,11 +1,10 @@
 //! `rill tracker`: be a tracker.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select, unbounded};
+use crossbeam_channel::select;
 
 use super::args::Flags;
 use super::exit::{Code, Failure, plain};
@@ -14,8 +13,6 @@ use super::options::Opt;
 use super::screen::{Output, print};
 use super::stop::Stop;
 use super::{settings, units, unix_time_s};
-use crate::sys::Reloads;
-use crate::thread;
 use crate::tracker_server::{Access, Config, Network, Rules, Server, StartError, USUAL_PORT};
 
 /// Runs the command with these flags.
@@ -25,9 +22,7 @@ use crate::tracker_server::{Access, Config, Network, Rules, Server, StartError, 
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let lists = Lists { allow: flags.path(Opt::Allow), deny: flags.path(Opt::Deny) };
     let config = config(flags, lists.read()?)?;
-    let stop = Stop::install()?;
-    // After the other signals: for a service, SIGHUP asks for a new look at its files.
-    let reloads = reloads()?;
+    let (stop, reloads) = Stop::for_service()?;
     let server = Server::start(config).map_err(refusal)?;
     tell_start(output, server.addresses())?;
     loop {
@@ -107,17 +102,6 @@ fn time(text: &str) -> Result<Duration, String> {
         time if time < Duration::from_secs(1) => Err(format!("`{text}` is shorter than a second")),
         time => Ok(time),
     }
-}
-
-/// A channel that hears of every SIGHUP.
-fn reloads() -> Result<Receiver<()>, Failure> {
-    let failed =
-        |error: io::Error| Failure::new(Code::Other, format!("can't listen for SIGHUP: {}", plain(&error)));
-    let reloads = Reloads::install().map_err(failed)?;
-    let (tell, told) = unbounded();
-    let body = move || while reloads.wait().is_ok() && tell.send(()).is_ok() {};
-    thread::spawn("reloads", body, drop).map_err(failed)?;
-    Ok(told)
 }
 
 fn refusal(error: StartError) -> Failure {

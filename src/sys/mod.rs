@@ -12,8 +12,7 @@ pub mod listen; //   sockets that strangers come to, one for each family
 pub mod multicast; // everyone on the local network
 pub mod poller; //   waiting on thousands of sockets at once
 pub mod datagrams; // many datagrams for one call, answered from where they were sent to
-pub mod signals; //  being asked to stop
-pub mod reload; //   being asked to read files again
+pub mod signals; //  being asked to stop, and for other things
 
 pub use bus::catch_bus_errors;
 pub use datagrams::Datagrams;
@@ -25,8 +24,7 @@ pub use listen::{bind_udp, listen_tcp};
 pub use multicast::{bind_shared_udp, multicast_from, multicast_interfaces};
 pub use net::{connect, receive_some, send_some, sendfile, set_receive_buffer, set_send_buffer};
 pub use poller::{Interest, Poller};
-pub use reload::Reloads;
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Stops, Wishes};
 
 /// What a system call that answers with -1 had to say.
 fn checked(result: impl Into<i64>) -> std::io::Result<i64> {
