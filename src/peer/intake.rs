@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::io::{self, IoSliceMut, Read};
 
 use super::jobs::{Awaited, Jobs, Slot};
-use crate::wire::frame::{BLOCK_HEADER_BYTES, Frame, FrameBuffer, OversizeFrame};
+use crate::wire::frame::{Frame, FrameBuffer, OversizeFrame};
+use crate::wire::message::BLOCK_HEADER_BYTES;
 use crate::wire::mse::rc4::Rc4;
 
 /// How many blocks one read may fill: half a megabyte is more than a loopback socket ever holds ready.

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use super::Job;
 use crate::geometry::{BLOCK_BYTES, PieceIndex, Range, SPAN_BYTES};
-use crate::wire::frame::BLOCK_HEADER_BYTES;
-use crate::wire::message::piece_header;
+use crate::wire::message::{BLOCK_HEADER_BYTES, piece_header};
 
 // A job's blocks are counted in the bits of one word.
 const _: () = assert!(SPAN_BYTES / BLOCK_BYTES <= u64::BITS);

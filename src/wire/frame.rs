@@ -7,10 +7,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::message::{MAX_FRAME_BYTES, PIECE, PIECE_HEADER_BYTES};
-
-/// What stands before a block on the wire: length, message number, piece, begin; in bytes.
-pub const BLOCK_HEADER_BYTES: usize = PIECE_HEADER_BYTES;
+use super::message::{BLOCK_HEADER_BYTES, MAX_FRAME_BYTES, PIECE};
 
 /// A body of that much at least makes a block: number, piece and begin, and no byte of data.
 const MIN_BLOCK_BODY: u32 = 9;

@@ -19,8 +19,8 @@ pub const MAX_FRAME_BYTES: usize = 1 + MAX_PIECES.div_ceil(8) as usize;
 /// 128 KiB is where all of them part with each other.
 pub const MAX_REQUEST_BYTES: u32 = 128 * 1024;
 
-/// The length of what precedes a block's bytes, in bytes: length, id, piece, begin.
-pub const PIECE_HEADER_BYTES: usize = 13;
+/// What precedes a block's bytes on the wire: length, id, piece, begin; in bytes.
+pub const BLOCK_HEADER_BYTES: usize = 13;
 
 /// One message. It borrows its bytes from the frame it was read from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,7 +182,7 @@ impl<'a> Message<'a> {
 
 /// What precedes a block's bytes on the wire, for those who send the bytes themselves from elsewhere.
 /// `length` is that of the block, in bytes.
-pub const fn piece_header(index: u32, begin: u32, length: u32) -> [u8; PIECE_HEADER_BYTES] {
+pub const fn piece_header(index: u32, begin: u32, length: u32) -> [u8; BLOCK_HEADER_BYTES] {
     let [l0, l1, l2, l3] = (length + 9).to_be_bytes();
     let [i0, i1, i2, i3] = index.to_be_bytes();
     let [b0, b1, b2, b3] = begin.to_be_bytes();
@@ -356,7 +356,7 @@ mod tests {
     fn a_piece_header_is_the_beginning_of_a_piece() {
         let mut whole = Vec::new();
         Message::Piece { index: 7, begin: 16_384, data: &[1; 100] }.encode_into(&mut whole);
-        assert_eq!(whole[..PIECE_HEADER_BYTES], piece_header(7, 16_384, 100));
+        assert_eq!(whole[..BLOCK_HEADER_BYTES], piece_header(7, 16_384, 100));
     }
 
     #[test]
