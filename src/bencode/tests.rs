@@ -1,3 +1,5 @@
+//! What others wrote is read, what is no bencode is refused at its byte, and random values go both ways.
+
 use super::*;
 use crate::dice::Dice;
 

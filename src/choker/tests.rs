@@ -1,3 +1,5 @@
+//! Peers with habits, takers and hogs and snubbers, choked and unchoked in simulated seconds.
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,3 +1,5 @@
+//! Torrents as they are met in the wild are read; those that would harm us are refused with a sentence.
+
 use super::*;
 use crate::bencode::{Encode, encode};
 use crate::dice::Dice;

@@ -1,3 +1,5 @@
+//! Simulated peers take jobs until nothing is left; after each step the books are audited.
+
 use super::*;
 
 const MIB: u32 = 1024 * 1024;

@@ -1,3 +1,5 @@
+//! Addresses come from everywhere, fail, leave and are banned, in hours that pass at once.
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

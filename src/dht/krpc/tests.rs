@@ -1,3 +1,5 @@
+//! The BEP's own packets and ours go both ways; the malformed are refused without harm.
+
 use super::*;
 
 fn round(packet: &Packet) {

@@ -1,3 +1,5 @@
+//! Buckets that fill, age and are fought over, with time and chance handed in.
+
 use super::*;
 use crate::dht::node_id::{random_id, random_id_sharing};
 use crate::dice::Dice;

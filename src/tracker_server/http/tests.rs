@@ -1,3 +1,5 @@
+//! Requests as clients and strangers write them, each answered without a socket.
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -1,3 +1,5 @@
+//! Peers come, move, finish, leave and fall silent; what is full lets the oldest go.
+
 use std::collections::HashSet;
 
 use super::*;
