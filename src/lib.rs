@@ -30,6 +30,7 @@ pub mod picker; // which piece next
 pub mod choker; // whom we upload to
 pub mod superseed; // what a lone first seed shows to whom
 pub mod report; // what a torrent tells: events and snapshots
+pub mod detail; // a torrent in full, for who asks
 
 // Hands: what touches the system, the disk and the net.
 pub mod sys; //            what std lacks: reserve blocks, signals, SIGBUS, terminal width, sendfile

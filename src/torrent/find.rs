@@ -24,7 +24,7 @@ const FEW_PEERS: usize = 5;
 /// What is known of how peers are found.
 #[derive(Debug, Default)]
 pub struct Finder {
-    announcer: Option<Announcer>,
+    pub(super) announcer: Option<Announcer>,
     /// What each tracker last said.
     pub answers: BTreeMap<String, Result<TrackerSays, String>>,
     /// Which peer or web seed failed last, and why, as a sentence.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 
+use crate::detail::Detail;
 use crate::peer;
 use crate::peer::listener::Arrival;
 use crate::swarm::Source;
@@ -24,6 +25,9 @@ pub enum Letter {
     Addresses(Source, Vec<SocketAddr>),
     /// Something a person should know.
     Warning(String),
+    /// Someone wants to know everything: the answer goes there, once. Who checks what is on disk answers later,
+    /// and whoever has no room for the answer goes without.
+    Tell(Sender<Detail>),
     /// Stop, gracefully.
     Stop,
 }

@@ -21,6 +21,7 @@ mod serve; //     whom we upload to, and for how long
 mod find; //      trackers, addresses, dialling
 mod hear; //      what peers tell
 mod status; //    where it stands, and why nothing moves
+mod detail; //    everything, for who asks
 mod tend; //      what is done by the clock
 mod web; //       web seeds: when they are asked, how long they are trusted
 
@@ -225,6 +226,7 @@ impl<'w> Torrent<'w> {
             Letter::Addresses(Source::Dht | Source::Lsd, _) if self.is_private() => {}
             Letter::Addresses(source, addresses) => self.add_addresses(source, &addresses, now),
             Letter::Warning(text) => self.watcher.event(&Event::Warning(text)),
+            Letter::Tell(who) => self.tell_everything(who, now),
             Letter::Stop => {}
         }
         Ok(())

@@ -32,6 +32,11 @@ impl Server {
         Self { choker: Choker::new(), slots, super_seed: None, dice }
     }
 
+    /// Whether this peer's requests are answered.
+    pub(super) fn serves(&self, key: PeerKey) -> bool {
+        self.choker.is_unchoked(key)
+    }
+
     pub(super) fn peer_left(&mut self, key: PeerKey) {
         if let Some(super_seed) = &mut self.super_seed {
             super_seed.peer_left(key);

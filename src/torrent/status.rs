@@ -22,7 +22,7 @@ impl Torrent<'_> {
         self.watcher.snapshot(&snapshot);
     }
 
-    fn snapshot(&mut self, now: Instant) -> Snapshot {
+    pub(super) fn snapshot(&mut self, now: Instant) -> Snapshot {
         let (downloaded, uploaded) = self.totals();
         let (mut down, mut up) = (0, 0);
         for (_, peer) in self.peers.iter_mut() {

@@ -7,8 +7,8 @@ use crate::metainfo::Info;
 /// Bytes that are missing of each wanted file. Padding counts as no file at all.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    /// By file; 0 for files that are whole, unwanted or padding.
-    missing: Vec<u64>,
+    /// By file; `None` for files that are unwanted or padding.
+    missing: Vec<Option<u64>>,
     total: u64,
     left: u64,
 }
@@ -17,10 +17,9 @@ impl Tally {
     /// Counts what is missing of the wanted files when these pieces are there.
     pub fn new(info: &Info, wanted: impl Fn(usize) -> bool, have: &Bitfield) -> Self {
         let counts = |index: usize| wanted(index) && !info.files[index].padding;
-        let missing: Vec<u64> = (0..info.files.len())
-            .map(|index| if counts(index) { info.files[index].length } else { 0 })
-            .collect();
-        let total = missing.iter().sum();
+        let missing: Vec<Option<u64>> =
+            (0..info.files.len()).map(|index| counts(index).then(|| info.files[index].length)).collect();
+        let total = missing.iter().flatten().sum();
         let mut tally = Self { missing, total, left: total };
         for piece in have.iter() {
             tally.add(info, piece);
@@ -38,8 +37,8 @@ impl Tally {
             info.files.iter().enumerate().skip(first).take_while(|(_, file)| file.offset < end)
         {
             let here = end.min(file.offset + file.length).saturating_sub(begin.max(file.offset));
-            let missing = &mut self.missing[index];
-            if *missing == 0 || here == 0 {
+            let Some(missing @ 1..) = &mut self.missing[index] else { continue };
+            if here == 0 {
                 continue;
             }
             *missing -= here;
@@ -49,6 +48,11 @@ impl Tally {
             }
         }
         whole
+    }
+
+    /// Bytes that are missing of each file; `None` for files that are unwanted or padding.
+    pub fn missing(&self) -> &[Option<u64>] {
+        &self.missing
     }
 
     /// Bytes of all wanted files.
@@ -113,5 +117,6 @@ mod tests {
         let info = info(&[23, 0, 7, 5]);
         let tally = Tally::new(&info, |file| file == 3, &Bitfield::full(4));
         assert_eq!((tally.total(), tally.left()), (5, 0));
+        assert_eq!(tally.missing(), [None, None, None, Some(0)]);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Torrent;
+use crate::detail::WebSeedDetail;
 use crate::geometry::PieceIndex;
 use crate::peer::PeerError;
 use crate::peer_key::PeerKey;
@@ -43,6 +44,8 @@ struct WebSeed {
     failures: u32,
     rests_until: Option<Instant>,
     dropped: bool,
+    /// What went wrong last, as a sentence.
+    last_failure: Option<String>,
 }
 
 impl WebSeeds {
@@ -58,6 +61,7 @@ impl WebSeeds {
                     failures: 0,
                     rests_until: None,
                     dropped: false,
+                    last_failure: None,
                 });
             }
         }
@@ -118,6 +122,25 @@ impl Torrent<'_> {
         }
     }
 
+    /// How each web seed does, for who asks.
+    pub(super) fn web_seed_details(&mut self, now: Instant) -> Vec<WebSeedDetail> {
+        let details = self.web_seeds.rows.iter().map(|row| {
+            let peer = row.key.and_then(|key| self.peers.get_mut(key));
+            let (downloaded, rate) =
+                peer.map_or((0, 0), |peer| (peer.leash.traffic().down(), peer.trade.down.rate(now)));
+            WebSeedDetail {
+                url: row.url.clone(),
+                active: row.key.is_some(),
+                dropped: row.dropped,
+                rests_s: row.rests_until.and_then(|until| until.checked_duration_since(now)).map(whole_s),
+                downloaded,
+                down_bytes_per_s: rate,
+                last_failure: row.last_failure.clone(),
+            }
+        });
+        details.collect()
+    }
+
     /// A web seed gave wrong bytes for a piece. It is kept for a while, but the piece is for others, if one of
     /// them has it.
     pub(super) fn blame_web_seed(&mut self, key: PeerKey, piece: PieceIndex, now: Instant) {
@@ -128,6 +151,7 @@ impl Torrent<'_> {
         let text = format!("web seed {url} gave wrong bytes for piece {piece}");
         if row.dropped {
             let text = format!("{text}, as for {} others, and is not asked again", wrong - 1);
+            row.last_failure = Some(text.clone());
             self.finder.last_failure = Some(text.clone());
             self.watcher.event(&Event::Warning(text));
             return self.drop_peer(key, now);
@@ -158,8 +182,14 @@ impl Torrent<'_> {
         let rest = (REST * 2_u32.saturating_pow(row.failures - 1)).min(LONGEST_REST);
         row.rests_until = Some(now + rest);
         let text = format!("web seed {} {error}", row.url);
+        row.last_failure = Some(text.clone());
         self.finder.last_failure = Some(text.clone());
         let event = if row.dropped { Event::Warning(text) } else { Event::Note(text) };
         self.watcher.event(&event);
     }
+}
+
+/// Seconds, of which a begun one counts.
+fn whole_s(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

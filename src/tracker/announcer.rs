@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
 use super::announce::{AnnounceEvent, Answer, Identity, Problem, Progress, Query, TrackerError};
 use super::client::Client;
 use super::tiers::{Ask, Tiers, Ways};
+use crate::detail::TrackerDetail;
 use crate::dice::Dice;
 use crate::thread::spawn;
 
@@ -34,11 +35,14 @@ pub struct Announcer {
     wishes: Sender<Wish>,
 }
 
-#[derive(Debug)]
+/// Who wants to know how the trackers stand.
+type Look = Box<dyn FnOnce(Vec<TrackerDetail>) + Send>;
+
 enum Wish {
     Progress(Progress),
     Completed,
     Peers,
+    Look(Look),
     Stop { deadline: Instant, done: Sender<()> },
 }
 
@@ -82,6 +86,12 @@ impl Announcer {
     /// More addresses are wanted, as soon as the trackers allow it.
     pub fn want_peers(&self) {
         self.wish(Wish::Peers);
+    }
+
+    /// Calls this with how each tracker stands; what it said is left open. It is called on a thread of the
+    /// announcer's and must not block; where the announcing has ended, or is about to, it is never called.
+    pub fn look(&self, tell: impl FnOnce(Vec<TrackerDetail>) + Send + 'static) {
+        self.wish(Wish::Look(Box::new(tell)));
     }
 
     /// Tells every tracker that answered `started` that we leave, all at once, and waits for their answers at
@@ -164,6 +174,7 @@ impl Desk {
             Wish::Progress(progress) => self.progress = progress,
             Wish::Completed => self.tiers.completed(),
             Wish::Peers => self.tiers.want_peers(Instant::now()),
+            Wish::Look(tell) => tell(self.tiers.look(Instant::now())),
             Wish::Stop { deadline, done } => {
                 self.tiers.leave();
                 self.leaving = Some(Leaving { deadline, _done: done });

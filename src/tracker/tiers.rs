@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use super::announce::{AnnounceEvent, Answer, Retry};
+use crate::detail::{TrackerDetail, TrackerTurn};
 use crate::dice::Dice;
 
 const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -246,6 +247,29 @@ impl Tiers {
     /// Whether every tracker that knew us has heard that we leave, or failed to.
     pub fn has_left(&self) -> bool {
         self.trackers.iter().all(|tracker| !tracker.knows_us)
+    }
+
+    /// How each tracker stands, for who asks; what it said is not known here.
+    pub fn look(&self, now: Instant) -> Vec<TrackerDetail> {
+        let mut details: Vec<TrackerDetail> = Vec::new();
+        for (at, tracker) in self.trackers.iter().enumerate() {
+            let turn = match (tracker.turn, self.owed(at)) {
+                (Turn::Asking(_), _) => TrackerTurn::Asking,
+                (Turn::Never, _) => TrackerTurn::Never,
+                (_, Some(next)) => {
+                    TrackerTurn::In(next.map_or(0, |next| next.saturating_duration_since(now).as_secs()))
+                }
+                (_, None) => TrackerTurn::Reserve,
+            };
+            match details.iter_mut().find(|detail| detail.url == tracker.url) {
+                Some(twin) => twin.turn = twin.turn.sooner(turn),
+                None => {
+                    let url = tracker.url.clone();
+                    details.push(TrackerDetail { url, tier: tracker.tier, turn, said: None });
+                }
+            }
+        }
+        details
     }
 
     /// When a tracker is to be asked (`Some(None)`: at once), as far as that is known.

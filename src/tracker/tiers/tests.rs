@@ -231,3 +231,32 @@ fn duplicates_and_floods_are_left_out() {
     assert_eq!(tiers.trackers.len(), MAX_TRACKERS);
     assert_eq!(tiers.trackers.iter().filter(|tracker| tracker.url == "http://0/").count(), 1);
 }
+
+#[test]
+fn who_asks_hears_when_each_is_asked_next() {
+    let habit: Habit = |url| match url {
+        "dead" => (100, Err(Retry::Never)),
+        "slow" => (60_000, Ok(1)),
+        _ => (100, Ok(5)),
+    };
+    let mut world = world(&[&["dead"], &["slow"], &["good"], &["spare"]]);
+    world.run_to(21, habit);
+    let turns: Vec<_> =
+        world.tiers.look(world.now).into_iter().map(|it| (it.url, it.tier, it.turn)).collect();
+    let expected = [
+        ("dead".to_owned(), 0, TrackerTurn::Never),
+        ("slow".to_owned(), 1, TrackerTurn::Asking),
+        ("good".to_owned(), 2, TrackerTurn::In(580)),
+        ("spare".to_owned(), 3, TrackerTurn::Reserve),
+    ];
+    assert_eq!(turns, expected);
+}
+
+#[test]
+fn a_tracker_of_two_families_is_one_to_who_asks() {
+    let tiers =
+        Tiers::new(vec![vec!["udp://t:1".into()]], Ways::BothFamilies, true, 6881, Dice::from_seed(1));
+    let details = tiers.look(Instant::now());
+    assert_eq!(details.len(), 1);
+    assert_eq!(details[0].turn, TrackerTurn::In(0));
+}
