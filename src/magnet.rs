@@ -93,6 +93,19 @@ pub fn parse_info_hash(text: &str) -> Option<InfoHash> {
 }
 
 impl Magnet {
+    /// The peers it names, as host and port. What can't be an address was written by a stranger and is passed
+    /// over.
+    pub fn peer_places(&self) -> impl Iterator<Item = (String, u16)> + '_ {
+        self.peers.iter().filter_map(|peer| {
+            let (host, port) = peer.rsplit_once(':')?;
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let fits = bare.is_some() || !host.contains(':') && !host.contains(char::is_whitespace);
+            let host = bare.unwrap_or(host);
+            let port = port.parse().ok().filter(|port| *port != 0)?;
+            (fits && !host.is_empty()).then(|| (host.to_owned(), port))
+        })
+    }
+
     /// The link that holds nothing but the info-hash.
     pub fn new(info_hash: InfoHash) -> Self {
         Self {

@@ -85,8 +85,9 @@ pub const COMMANDS: &[CommandRow] = &[
         operands: "[TORRENT...]",
         at_least: 0,
         at_most: MANY,
-        summary: "many torrents in one long-running process (not built yet)",
-        details: "",
+        summary: "many torrents in one long-running process",
+        details: "It goes on until a signal stops it, and continues where it was when it is started again. \
+                  SIGHUP looks into the watched folders at once.",
     },
     CommandRow {
         command: Show,
@@ -226,6 +227,11 @@ options! {
     Sequential "--sequential" None, Nothing, &[Get, Run], "fetch pieces in order";
     Overwrite "--overwrite" None, Nothing, &[Get, Create], "replace what is in the way";
     SaveTorrent "--save-torrent" None, One("PATH"), &[Get, Show], "keep the .torrent of a magnet link here";
+    Watch "--watch" None, Many("DIR"), &[Run], "take on every .torrent and .magnet file that is put here; one that is removed stops its torrent";
+    State "--state" None, One("DIR"), &[Run], "what is remembered between runs (default: .rill inside the target folder)";
+    MaxActive "--max-active" None, One("N"), &[Run], "downloads that are active at once; the others wait for their turn (default: 8)";
+    OnComplete "--on-complete" None, One("CMD"), &[Run], "run this when a torrent is complete, without a shell, with RILL_NAME, RILL_HASH and RILL_PATH in its environment";
+    DhtOnly "--dht-only" None, Nothing, &[Run], "no torrents: be a node of the DHT that others enter by";
     Port "--port" Some("-p"), One("PORT"), &[Get, Seed, Share, Run, Show, Peers, Tracker], "listen on this port (default: the first free of 6881-6889; tracker: 6969; 0: any)";
     Bind "--bind" None, Many("ADDR"), &[Get, Seed, Share, Run, Show, Peers, Check, Tracker], "local address for everything";
     Ipv4 "--ipv4" Some("-4"), Nothing, NET, "speak IPv4 only";

@@ -110,17 +110,17 @@ impl Reporter {
             let _ = self.letters.send(Letter::Snapshot(self.at, snapshot, Moment::now()));
         }
     }
+}
 
-    /// Whether anyone would see it: what is only for the talkative isn't sent to the others.
-    fn is_of_interest(&self, event: &Event) -> bool {
-        match event {
-            Event::Note(_) => self.output.verbose && !self.output.json,
-            Event::Piece { .. } | Event::File { .. } => self.output.json || self.output.verbose,
-            Event::Peer { change, .. } => {
-                self.output.json || self.output.verbose || matches!(change, PeerChange::Banned { .. })
-            }
-            _ => true,
+/// Whether anyone would see it: what is only for the talkative isn't sent to the others.
+pub fn is_of_interest(output: Output, event: &Event) -> bool {
+    match event {
+        Event::Note(_) => output.verbose && !output.json,
+        Event::Piece { .. } | Event::File { .. } => output.json || output.verbose,
+        Event::Peer { change, .. } => {
+            output.json || output.verbose || matches!(change, PeerChange::Banned { .. })
         }
+        _ => true,
     }
 }
 
@@ -129,7 +129,7 @@ impl Watcher for Reporter {
         if matches!(event, Event::Complete) {
             self.send_last_snapshot();
         }
-        if self.is_of_interest(event) {
+        if is_of_interest(self.output, event) {
             // The printer outlives the torrents, unless it broke; then nobody is left to hear.
             let _ = self.letters.send(Letter::Event(self.at, event.clone(), Moment::now()));
         }

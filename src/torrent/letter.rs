@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::detail::Detail;
 use crate::peer;
@@ -40,11 +40,27 @@ pub struct Mailbox {
     stopped: Arc<AtomicBool>,
 }
 
-impl Mailbox {
-    pub(super) fn new(letters: Sender<Letter>) -> Self {
-        Self { letters, stopped: Arc::default() }
+/// A mailbox with both its ends, for an owner that begins on another thread.
+#[derive(Debug)]
+pub struct Post {
+    pub(super) mailbox: Mailbox,
+    pub(super) inbox: Receiver<Letter>,
+}
+
+impl Post {
+    /// An empty mailbox.
+    pub fn open() -> Self {
+        let (letters, inbox) = unbounded();
+        Self { mailbox: Mailbox { letters, stopped: Arc::default() }, inbox }
     }
 
+    /// Where letters are put.
+    pub fn mailbox(&self) -> Mailbox {
+        self.mailbox.clone()
+    }
+}
+
+impl Mailbox {
     /// Puts a letter in; false when the owner is gone.
     pub fn put(&self, letter: Letter) -> bool {
         if matches!(letter, Letter::Stop) {

@@ -28,7 +28,7 @@ mod web; //       web seeds: when they are asked, how long they are trusted
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::Receiver;
 
 use crate::choker::SlotKeeper;
 use crate::dice::Dice;
@@ -42,7 +42,7 @@ use content::Content;
 pub use error::{Ended, TorrentError};
 use find::Finder;
 use hunt::Hunt;
-pub use letter::{Letter, Mailbox};
+pub use letter::{Letter, Mailbox, Post};
 use peers::Peers;
 use serve::Server;
 pub use task::{Around, Choice, Finding, Goal, Limits, Net, Patience, Select, Sharing, Task, What};
@@ -86,7 +86,12 @@ struct Gone {
 impl<'w> Torrent<'w> {
     /// An owner that hasn't begun yet.
     pub fn new(task: Task, watcher: &'w mut dyn Watcher) -> Self {
-        let (sender, inbox) = unbounded();
+        Self::at(Post::open(), task, watcher)
+    }
+
+    /// An owner that hasn't begun yet, and whose letters may be waiting already.
+    pub fn at(post: Post, task: Task, watcher: &'w mut dyn Watcher) -> Self {
+        let Post { mailbox, inbox } = post;
         let mut dice = Dice::from_kernel();
         let info_hash = task.what.info_hash();
         let urls = if task.finding.web_seeds { task.what.web_seeds() } else { &[] };
@@ -95,7 +100,7 @@ impl<'w> Torrent<'w> {
         Self {
             info_hash,
             inbox,
-            mailbox: Mailbox::new(sender),
+            mailbox,
             watcher,
             peers: Peers::default(),
             swarm: Swarm::new(Dice::from_seed(dice.roll())),

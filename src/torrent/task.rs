@@ -1,6 +1,7 @@
 //! What a torrent's owner is told to do, in groups of a noun each.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub struct Task {
 }
 
 /// Which torrent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum What {
     /// One whose content is known.
     Known {
@@ -49,6 +50,8 @@ pub enum What {
         trackers: Vec<Vec<String>>,
         /// HTTP servers that hold the same files (BEP 19).
         web_seeds: Vec<String>,
+        /// DHT nodes to begin with: host and port (BEP 5).
+        nodes: Vec<(String, u16)>,
     },
     /// One of which peers must tell what it holds (BEP 9).
     Magnet(Box<Magnet>),
@@ -57,8 +60,8 @@ pub enum What {
 impl What {
     /// The torrent of a `.torrent` file.
     pub fn of(metainfo: Metainfo) -> Self {
-        let Metainfo { info, trackers, web_seeds, .. } = metainfo;
-        Self::Known { info: Arc::new(info), trackers, web_seeds }
+        let Metainfo { info, trackers, web_seeds, nodes, .. } = metainfo;
+        Self::Known { info: Arc::new(info), trackers, web_seeds, nodes }
     }
 
     /// Which torrent it is.
@@ -105,6 +108,56 @@ impl What {
             Self::Magnet(magnet) => &magnet.web_seeds,
         }
     }
+
+    /// DHT nodes it names: host and port.
+    pub fn nodes(&self) -> &[(String, u16)] {
+        match self {
+            Self::Known { nodes, .. } => nodes,
+            Self::Magnet(_) => &[],
+        }
+    }
+
+    /// Peers it names: host and port.
+    pub fn peers(&self) -> Vec<(String, u16)> {
+        match self {
+            Self::Known { .. } => Vec::new(),
+            Self::Magnet(magnet) => magnet.peer_places().collect(),
+        }
+    }
+
+    /// The files that it asks for itself (BEP 53), where it does.
+    pub fn select(&self) -> Select {
+        match self {
+            Self::Magnet(magnet) if !magnet.selection.is_empty() => {
+                let runs = magnet.selection.clone();
+                Box::new(move |info| {
+                    let wanted = covered(&runs, info.files.len());
+                    if !wanted.contains(&true) {
+                        return Err("the link selects files that the torrent doesn't have".into());
+                    }
+                    Ok(Selection::Files(wanted))
+                })
+            }
+            _ => Box::new(|_| Ok(Selection::All)),
+        }
+    }
+}
+
+/// Which of so many places lie in a run; a stranger wrote the runs, and there may be thousands of them.
+fn covered(runs: &[RangeInclusive<u32>], places: usize) -> Vec<bool> {
+    let mut edges = vec![0_i64; places + 1];
+    for run in runs {
+        let (first, end) = (*run.start() as usize, (*run.end() as usize).saturating_add(1));
+        if first < places.min(end) {
+            edges[first] += 1;
+            edges[end.min(places)] -= 1;
+        }
+    }
+    let open = edges.iter().scan(0, |open, edge| {
+        *open += edge;
+        Some(*open > 0)
+    });
+    open.take(places).collect()
 }
 
 /// Chooses among the files once they are known; a sentence when the choice makes no sense.
@@ -227,5 +280,23 @@ impl Goal {
     /// Whether everything must be there from the start.
     pub const fn is_seed(&self) -> bool {
         matches!(self, Self::Seed(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_cover_places_wherever_they_end() {
+        let wanted = |runs: &[RangeInclusive<u32>]| -> String {
+            covered(runs, 5).into_iter().map(|wanted| if wanted { 'x' } else { '.' }).collect()
+        };
+        assert_eq!(wanted(&[0..=0, 2..=3]), "x.xx.");
+        assert_eq!(wanted(&[1..=3, 2..=9, 3..=3]), ".xxxx");
+        assert_eq!(wanted(&[5..=7, u32::MAX..=u32::MAX]), ".....");
+        #[allow(clippy::reversed_empty_ranges)]
+        let backwards = [3..=1];
+        assert_eq!(wanted(&backwards), ".....");
     }
 }

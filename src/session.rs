@@ -1,1 +1,0 @@
-//! Many torrents in one process: shared listener, DHT, limits.

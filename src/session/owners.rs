@@ -1,0 +1,238 @@
+//! Owners of torrents begin when it is their turn, and end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::audience::Happening;
+use super::ear::{Ear, News, Told};
+use super::entry::{Entry, Owner, Work};
+use super::obey::title_of;
+use super::queue::{self, Stage};
+use super::{Session, unix_now_s};
+use crate::id::InfoHash;
+use crate::metainfo::Info;
+use crate::storage::{Place, StorageError};
+use crate::thread;
+use crate::torrent::{Ended, Goal, Post, Torrent, TorrentError, What};
+
+/// A download that brought nothing for this long lets others pass.
+const STILL: Duration = Duration::from_secs(60);
+
+/// When a full disk is tried again.
+const FULL_AGAIN: Duration = Duration::from_secs(60);
+
+/// When anything else the system refused is tried again.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5 * 60);
+
+/// The owner of a torrent that was removed.
+#[derive(Debug)]
+pub struct Leaving {
+    number: u64,
+    /// The torrent, when its files are to go, too.
+    data_of: Option<Box<Entry>>,
+}
+
+impl Entry {
+    /// Tells its owner to stop, if one is at work.
+    pub(super) fn stop(&mut self) {
+        if let Work::Goes(_) = self.work
+            && let Work::Goes(owner) = std::mem::replace(&mut self.work, Work::Rests)
+        {
+            owner.mailbox.put(crate::torrent::Letter::Stop);
+            self.work = Work::Ends(owner);
+        }
+    }
+
+    fn downloads(&self) -> bool {
+        self.completed_s.is_none() || self.recheck
+    }
+
+    fn place(&self, now: Instant) -> Option<queue::Place> {
+        let stage = match &self.work {
+            Work::Rests if !self.paused => Stage::Waits,
+            Work::Goes(owner) if now.saturating_duration_since(owner.moved_at) >= STILL => Stage::StandsStill,
+            Work::Goes(_) | Work::Ends(_) => Stage::Moves,
+            _ => return None,
+        };
+        Some(queue::Place { info_hash: self.info_hash(), downloads: self.downloads(), stage })
+    }
+}
+
+impl Session {
+    /// Lets those begin whose turn it is.
+    pub(super) fn give_turns(&mut self, now: Instant) {
+        let places: Vec<_> = self.entries.values().filter_map(|entry| entry.place(now)).collect();
+        for info_hash in queue::next(&places, self.config.max_active) {
+            // Its owner of before it was removed may still be at its files.
+            if !self.leaving.contains_key(&info_hash) {
+                self.begin(info_hash, now);
+            }
+        }
+    }
+
+    fn begin(&mut self, info_hash: InfoHash, now: Instant) {
+        let number = self.next_owner;
+        let Some(place) = self.places.get(&info_hash) else { return };
+        let Some(entry) = self.entries.get_mut(place) else { return };
+        let place = Place { dir: entry.dir.clone(), name: None, overwrite: false };
+        let goal = Goal::GetAndShare(self.config.sharing);
+        let task = self.shared.task(entry.what.clone(), place, &self.config.terms, goal);
+        let post = Post::open();
+        let mailbox = post.mailbox();
+        let mut ear = Ear::new(info_hash, number, self.tell.clone(), self.audience.watch(&title_of(entry)));
+        let tell = self.tell.clone();
+        let body = move || Torrent::at(post, task, &mut ear).run();
+        let ended = move |end: Result<Result<Ended, TorrentError>, String>| {
+            let what = end.map_or_else(Told::Broke, Told::Ended);
+            let _ = tell.send(News { info_hash, number, what });
+        };
+        match thread::spawn("torrent", body, ended) {
+            Ok(_) => {
+                self.next_owner += 1;
+                self.shared.open_door(info_hash, mailbox.clone());
+                entry.work = Work::Goes(Owner { number, mailbox, moved_at: now });
+            }
+            Err(error) => {
+                let why = TorrentError::System(error).to_string();
+                entry.work = Work::Failed { why, again: Some(now + FULL_AGAIN) };
+            }
+        }
+    }
+
+    /// How many owners haven't ended.
+    pub(super) fn owners_at_work(&self) -> usize {
+        self.leaving.len() + self.entries.values().filter(|entry| entry.owner().is_some()).count()
+    }
+
+    /// A torrent was removed: its owner ends, and its files go when they are to go.
+    pub(super) fn see_off(&mut self, mut entry: Entry, with_data: bool) {
+        let info_hash = entry.info_hash();
+        entry.stop();
+        match entry.owner().map(|owner| owner.number) {
+            Some(number) => {
+                let data_of = with_data.then(|| Box::new(entry));
+                self.leaving.insert(info_hash, Leaving { number, data_of });
+            }
+            None if with_data => self.erase(&entry),
+            None => {}
+        }
+    }
+
+    /// Takes the files of a torrent away, on a thread of its own: it may have very many.
+    fn erase(&mut self, _entry: &Entry) {}
+
+    /// An owner told something.
+    pub(super) fn hear(&mut self, news: News) {
+        let News { info_hash, number, what } = news;
+        if self.leaving.get(&info_hash).is_some_and(|leaving| leaving.number == number) {
+            if matches!(what, Told::Ended(_) | Told::Broke(_))
+                && let Some(leaving) = self.leaving.remove(&info_hash)
+            {
+                self.shared.close_door(info_hash);
+                if let Some(entry) = leaving.data_of {
+                    self.erase(&entry);
+                }
+                self.give_turns(Instant::now());
+            }
+            return;
+        }
+        let is_its = |entry: &&Entry| entry.owner().is_some_and(|owner| owner.number == number);
+        if self.entry(info_hash).filter(is_its).is_none() {
+            return;
+        }
+        match what {
+            Told::Learned(info) => self.learned(info_hash, info),
+            Told::Stands(snapshot) => self.stands(info_hash, snapshot),
+            Told::Complete => self.complete(info_hash),
+            Told::Ended(end) => self.ended(info_hash, end),
+            Told::Broke(panic) => self.broke(info_hash, panic),
+        }
+    }
+
+    fn learned(&mut self, info_hash: InfoHash, info: Arc<Info>) {
+        let Some(entry) = self.entry_mut(info_hash) else { return };
+        if let What::Magnet(_) = &entry.what {
+            let (trackers, web_seeds) = (entry.what.trackers(), entry.what.web_seeds().to_vec());
+            entry.what = What::Known { info, trackers, web_seeds, nodes: Vec::new() };
+            entry.unsaved = true;
+        }
+    }
+
+    fn stands(&mut self, info_hash: InfoHash, snapshot: crate::report::Snapshot) {
+        let Some(entry) = self.entry_mut(info_hash) else { return };
+        let moved = snapshot.have != entry.snapshot.have || snapshot.phase != entry.snapshot.phase;
+        entry.snapshot = snapshot;
+        if let Work::Goes(owner) = &mut entry.work
+            && moved
+        {
+            owner.moved_at = Instant::now();
+        }
+    }
+
+    fn complete(&mut self, info_hash: InfoHash) {
+        let Some(entry) = self.entry_mut(info_hash) else { return };
+        entry.completed_s.get_or_insert_with(unix_now_s);
+        entry.recheck = false;
+        entry.unsaved = true;
+        self.give_turns(Instant::now());
+    }
+
+    fn ended(&mut self, info_hash: InfoHash, end: Result<Ended, TorrentError>) {
+        self.shared.close_door(info_hash);
+        let Some(entry) = self.entry_mut(info_hash) else { return };
+        entry.close_books();
+        entry.unsaved = true;
+        let stopped = matches!(entry.work, Work::Ends(_)) && end.is_ok();
+        entry.work = match &end {
+            _ if stopped => Work::Rests,
+            Ok(Ended::Done) => Work::Shared,
+            Ok(Ended::Stopped) => Work::Rests,
+            Err(error) => Work::Failed { why: error.to_string(), again: again(error) },
+        };
+        let title = title_of(entry);
+        if !stopped {
+            self.audience.hear(Happening::Ended(title, end));
+        }
+        self.give_turns(Instant::now());
+    }
+
+    fn broke(&mut self, info_hash: InfoHash, panic: String) {
+        self.shared.close_door(info_hash);
+        let Some(entry) = self.entry_mut(info_hash) else { return };
+        entry.close_books();
+        let why = format!("its thread failed, which is a fault in rill: {panic}");
+        self.audience_warns(info_hash, &why);
+        if let Some(entry) = self.entry_mut(info_hash) {
+            entry.work = Work::Failed { why, again: None };
+        }
+    }
+
+    fn audience_warns(&mut self, info_hash: InfoHash, why: &str) {
+        let name = self.entry(info_hash).map_or_else(String::new, Entry::name);
+        self.audience.hear(Happening::Warning(format!("{name}: {why}")));
+    }
+
+    /// What failed for a reason that may be gone by now gets another chance.
+    pub(super) fn try_failed_again(&mut self, now: Instant) {
+        for entry in self.entries.values_mut() {
+            if let Work::Failed { again: Some(at), .. } = entry.work
+                && at <= now
+                && !entry.paused
+            {
+                entry.work = Work::Rests;
+            }
+        }
+    }
+}
+
+/// When a torrent that ended like this is tried again by itself: what is wrong with the system may pass; what is
+/// wrong with the torrent doesn't.
+fn again(error: &TorrentError) -> Option<Instant> {
+    let after = match error {
+        TorrentError::Storage(StorageError::DiskFull { .. } | StorageError::NoInodes { .. }) => FULL_AGAIN,
+        TorrentError::Storage(StorageError::InTheWay { .. }) => return None,
+        TorrentError::Storage(_) | TorrentError::System(_) => REFUSED_AGAIN,
+        _ => return None,
+    };
+    Some(Instant::now() + after)
+}
