@@ -4,6 +4,8 @@
 //! hexadecimal digits each; what could move a cursor, break a line or turn the reading direction becomes a space
 //! in prose and `_` in a file name, as do `/` and `\` there; what is too long is cut.
 
+use std::io;
+
 /// The longest file name Linux takes, in bytes.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
 
@@ -51,6 +53,15 @@ pub fn url(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_once("://")?;
     let sound = !scheme.is_empty() && !rest.is_empty() && text.len() <= MAX_URL_BYTES;
     (sound && !text.contains(moves)).then_some(text)
+}
+
+/// The system's words for what went wrong, in the middle of a sentence: without the number that std puts behind
+/// them, and without a capital letter.
+pub fn system_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 fn clean(bytes: &[u8], letter: impl Fn(char) -> char) -> String {

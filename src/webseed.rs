@@ -20,6 +20,7 @@ use crate::peer::throttle::Throttle;
 use crate::peer::{FromPeer, Job, Leash, Letter, PeerError, ToPeer, Traffic, Unfinished};
 use crate::peer_key::PeerKey;
 use crate::sys::Doorbell;
+use crate::text::system_words;
 use crate::thread;
 
 /// Bytes of jobs at hand: the one under way and the next, so that peers find work too.
@@ -345,7 +346,7 @@ fn short(came: u64, wanted: u64) -> Stop {
 }
 
 fn broke(error: &io::Error) -> Stop {
-    Stop::End(PeerError::Failed(format!("broke off: {error}")))
+    Stop::End(PeerError::Failed(format!("broke off: {}", system_words(error))))
 }
 
 fn failed(error: &ureq::Error) -> Stop {
@@ -353,6 +354,7 @@ fn failed(error: &ureq::Error) -> Stop {
         ureq::Error::BadUri(_) | ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed => {
             PeerError::Rude(format!("can't be asked: {error}"))
         }
+        ureq::Error::Io(error) => PeerError::Failed(format!("can't be asked: {}", system_words(error))),
         error => PeerError::Failed(format!("can't be asked: {error}")),
     })
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::args::Flags;
-use super::exit::{Code, Failure, plain};
+use super::exit::{Code, Failure};
 use super::json::Object;
 use super::meter::Meter;
 use super::options::Opt;
@@ -19,6 +19,7 @@ use crate::magnet::Magnet;
 use crate::metainfo::{Info, Metainfo};
 use crate::sys::file::{self, Access};
 use crate::sys::{Signal, Stops};
+use crate::text::system_words;
 
 /// Runs the command with these flags.
 ///
@@ -84,8 +85,9 @@ pub fn recipe(flags: &Flags) -> Result<Recipe, Failure> {
 /// # Errors
 /// Why it couldn't be made, with the code to exit with.
 pub fn hash(recipe: &Recipe, path: &Path, output: Output) -> Result<Created, Failure> {
-    let stops = Stops::catch(&Signal::ALL)
-        .map_err(|error| Failure::new(Code::Other, format!("can't wait for signals: {}", plain(&error))))?;
+    let stops = Stops::catch(&Signal::ALL).map_err(|error| {
+        Failure::new(Code::Other, format!("can't wait for signals: {}", system_words(&error)))
+    })?;
     let mut meter = Meter::new(output, "hashing");
     let made = recipe.create(path, |progress| {
         meter.show(progress.done, progress.total);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::storage::StorageError;
 use crate::sys::Signal;
+use crate::text::system_words;
 use crate::torrent::TorrentError;
 
 /// What the program's end says to a script.
@@ -82,7 +83,7 @@ impl Failure {
     /// What the system said about a file: full disks, quotas and inodes are one kind, a file where a folder
     /// should be another, everything else a third.
     pub fn disk(what: &str, path: &Path, error: &io::Error) -> Self {
-        Self::new(code_of_io(error), format!("{what} {}: {}", path.display(), plain(error)))
+        Self::new(code_of_io(error), format!("{what} {}: {}", path.display(), system_words(error)))
     }
 }
 
@@ -131,14 +132,6 @@ pub fn code_of_io(error: &io::Error) -> Code {
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => Code::InTheWay,
         _ => Code::Disk,
     }
-}
-
-/// The system's words without the number std puts behind them.
-pub fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let words = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

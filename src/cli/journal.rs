@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::events::Events;
-use super::exit::{Code, Failure, plain};
+use super::exit::{Code, Failure};
 use super::json::Object;
 use super::log::Log;
 use super::row::{Ending, Face, Moment, Row, Title as Typed};
@@ -17,6 +17,7 @@ use super::watch::is_of_interest;
 use crate::id::InfoHash;
 use crate::report::{Event, Snapshot, Watcher};
 use crate::session::{Audience, Happening, Title};
+use crate::text::system_words;
 use crate::thread;
 
 /// How many letters may wait to be printed. What the session itself tells is dropped beyond that; torrents wait.
@@ -57,7 +58,7 @@ impl Journal {
             let _ = tell_done.send(());
         };
         thread::spawn("printer", move || printer.work(&received), ended).map_err(|error| {
-            Failure::new(Code::Other, format!("can't start a thread to print with: {}", plain(&error)))
+            Failure::new(Code::Other, format!("can't start a thread to print with: {}", system_words(&error)))
         })?;
         Ok(Self { letters, done, output })
     }

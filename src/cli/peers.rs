@@ -17,6 +17,7 @@ use super::source::{Found, Source};
 use super::unix_time_s;
 use crate::id::{InfoHash, PeerId, random_bytes};
 use crate::peer::probe::{Claims, Probe, Visit, probe};
+use crate::text::system_words;
 use crate::thread;
 use crate::tracker::announce::{
     AnnounceEvent, Answer, Identity, Problem, Progress, Query, Scraped, TrackerError,
@@ -400,7 +401,9 @@ fn all_at_once<I: Send + 'static, T: Send + 'static>(
                 }
             },
         );
-        started.map_err(|error| Failure::new(Code::Other, format!("no room for a thread: {error}")))?;
+        started.map_err(|error| {
+            Failure::new(Code::Other, format!("no room for a thread: {}", system_words(&error)))
+        })?;
     }
     Ok(told)
 }
@@ -417,7 +420,7 @@ fn look_up(peer: impl ToSocketAddrs, name: &str, output: Output) -> Option<Socke
     match peer.to_socket_addrs() {
         Ok(mut addresses) => addresses.next(),
         Err(error) => {
-            output.say(&format!("rill: peer {name} can't be looked up: {error}"));
+            output.say(&format!("rill: peer {name} can't be looked up: {}", system_words(&error)));
             None
         }
     }

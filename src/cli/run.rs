@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 
 use super::args::Flags;
-use super::exit::{Code, Failure, plain};
+use super::exit::{Code, Failure};
 use super::journal::Journal;
 use super::options::Opt;
 use super::screen::Output;
@@ -13,6 +13,7 @@ use super::source::{Found, Source};
 use super::station;
 use super::stop::Stop;
 use crate::session::{Add, Config, Desk, Refusal, RefusalKind, Session};
+use crate::text::system_words;
 use crate::thread;
 use crate::torrent::What;
 
@@ -65,8 +66,9 @@ fn bring(
             }
         }
     };
-    let failed =
-        |error| Failure::new(Code::Other, format!("can't start a thread to load with: {}", plain(&error)));
+    let failed = |error| {
+        Failure::new(Code::Other, format!("can't start a thread to load with: {}", system_words(&error)))
+    };
     thread::spawn("load", body, drop).map(drop).map_err(failed)
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::exit::{Code, Failure, code_of_io, plain};
+use super::exit::{Code, Failure, code_of_io};
 use super::json::Object;
 use crate::text;
 
@@ -71,7 +71,7 @@ pub fn print_raw(bytes: &[u8]) -> Result<(), Failure> {
                 Code::DiskFull => Code::DiskFull,
                 _ => Code::Disk,
             },
-            format!("can't write to standard output: {}", plain(&error)),
+            format!("can't write to standard output: {}", text::system_words(&error)),
         )),
         _ => Ok(()),
     }

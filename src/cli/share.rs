@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::args::Flags;
 use super::create;
-use super::exit::{Code, Failure, plain};
+use super::exit::{Code, Failure};
 use super::row::Title;
 use super::screen::Output;
 use super::settings::Settings;
@@ -19,6 +19,7 @@ use crate::magnet::Magnet;
 use crate::metainfo::Metainfo;
 use crate::storage::Place;
 use crate::sys;
+use crate::text::system_words;
 use crate::torrent::Goal;
 use crate::tracker_server::{Config, Server, StartError, USUAL_PORT};
 
@@ -77,7 +78,10 @@ fn addresses(bind: Option<IpAddr>) -> Result<Vec<IpAddr>, Failure> {
         Some(address) if !address.is_unspecified() => vec![address],
         family => sys::own_addresses()
             .map_err(|error| {
-                Failure::new(Code::Other, format!("can't list this machine's addresses: {}", plain(&error)))
+                Failure::new(
+                    Code::Other,
+                    format!("can't list this machine's addresses: {}", system_words(&error)),
+                )
             })?
             .into_iter()
             .filter(|address| family.is_none_or(|family| family.is_ipv4() == address.is_ipv4()))
@@ -102,7 +106,7 @@ fn track(bind: Option<IpAddr>) -> Result<Server, Failure> {
     };
     started.map_err(|error| match error {
         StartError::Listen(address, error) => {
-            Failure::new(Code::Network, format!("can't listen at {address}: {}", plain(&error)))
+            Failure::new(Code::Network, format!("can't listen at {address}: {}", system_words(&error)))
         }
         StartError::System(_) => Failure::new(Code::Other, error.to_string()),
     })

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args;
-use super::exit::{Code, Failure, code_of_io, plain};
+use super::exit::{Code, Failure, code_of_io};
 use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
 use crate::metainfo::Metainfo;
+use crate::text::system_words;
 use crate::tracker::http;
 
 /// The most a `.torrent` may take, in bytes: four million hashes are 80 MB, and the names of half a million
@@ -109,7 +110,7 @@ impl Source {
     }
 
     fn unreadable(&self, error: &io::Error) -> Failure {
-        let mut message = format!("can't read {self}: {}", plain(error));
+        let mut message = format!("can't read {self}: {}", system_words(error));
         if let Self::Path(path) = self
             && error.kind() == io::ErrorKind::NotFound
             && path.components().count() == 1

@@ -4,7 +4,7 @@
 use std::io;
 use std::ops::RangeInclusive;
 
-use super::exit::{Code, Failure, plain};
+use super::exit::{Code, Failure};
 use super::row::Ending;
 use super::screen::Output;
 use super::settings::{Port, Settings};
@@ -15,6 +15,7 @@ use crate::report::Watcher;
 use crate::session::{OpenError, Shared, Standpoint, Terms};
 use crate::storage::Selection;
 use crate::sys;
+use crate::text::system_words;
 use crate::torrent::{Ended, Goal, Letter, Task, Torrent, What};
 
 /// The ports that every client tries, in order.
@@ -157,12 +158,12 @@ pub fn share(standpoint: Standpoint) -> Result<Shared, Failure> {
     };
     Shared::open(standpoint).map_err(|error| match error {
         OpenError::Listen(error) => {
-            Failure::new(Code::Network, format!("can't listen on {place}{port}: {}", plain(&error)))
+            Failure::new(Code::Network, format!("can't listen on {place}{port}: {}", system_words(&error)))
         }
         OpenError::System(error) => system("can't listen for peers", &error),
     })
 }
 
 fn system(what: &str, error: &io::Error) -> Failure {
-    Failure::new(Code::Other, format!("{what}: {}", plain(error)))
+    Failure::new(Code::Other, format!("{what}: {}", system_words(error)))
 }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 
-use super::exit::{Code, Failure, plain};
+use super::exit::{Code, Failure};
 use crate::sys::{Signal, Stops, Wishes};
+use crate::text::system_words;
 use crate::thread;
 
 type Act = Box<dyn FnOnce() + Send>;
@@ -103,8 +104,9 @@ impl Stop {
     ) -> Result<Option<T>, Failure> {
         let (tell, told) = bounded(1);
         let ended = move |end| drop(tell.send(end));
-        thread::spawn(name, work, ended)
-            .map_err(|error| Failure::new(Code::Other, format!("can't start a thread: {}", plain(&error))))?;
+        thread::spawn(name, work, ended).map_err(|error| {
+            Failure::new(Code::Other, format!("can't start a thread: {}", system_words(&error)))
+        })?;
         match self.or(&told) {
             Some(Ok(done)) => Ok(Some(done)),
             Some(Err(panic)) => Err(Failure::new(Code::Other, format!("a fault in rill: {panic}"))),
@@ -114,5 +116,5 @@ impl Stop {
 }
 
 fn deaf(error: io::Error) -> Failure {
-    Failure::new(Code::Other, format!("can't listen for signals: {}", plain(&error)))
+    Failure::new(Code::Other, format!("can't listen for signals: {}", system_words(&error)))
 }

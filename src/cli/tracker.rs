@@ -7,12 +7,13 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::args::Flags;
-use super::exit::{Code, Failure, plain};
+use super::exit::{Code, Failure};
 use super::json::{Array, Object};
 use super::options::Opt;
 use super::screen::{Output, print};
 use super::stop::Stop;
 use super::{settings, units, unix_time_s};
+use crate::text::system_words;
 use crate::tracker_server::{Access, Config, Network, Rules, Server, StartError, USUAL_PORT};
 
 /// Runs the command with these flags.
@@ -107,7 +108,7 @@ fn time(text: &str) -> Result<Duration, String> {
 fn refusal(error: StartError) -> Failure {
     match error {
         StartError::Listen(address, error) => {
-            Failure::new(Code::Network, format!("can't listen at {address}: {}", plain(&error)))
+            Failure::new(Code::Network, format!("can't listen at {address}: {}", system_words(&error)))
         }
         StartError::System(_) => Failure::new(Code::Other, error.to_string()),
     }

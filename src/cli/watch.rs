@@ -7,11 +7,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::events::Events;
-use super::exit::{Code, Failure, plain};
+use super::exit::{Code, Failure};
 use super::progress::Progress;
 use super::row::{Ending, Face, Moment, Row, Title};
 use super::screen::Output;
 use crate::report::{Event, PeerChange, Snapshot, Watcher};
+use crate::text::system_words;
 use crate::thread;
 
 /// How many letters may wait to be printed. Snapshots beyond it are dropped, for a newer one follows; events
@@ -62,7 +63,7 @@ impl Printer {
             },
         )
         .map_err(|error| {
-            Failure::new(Code::Other, format!("can't start a thread to print with: {}", plain(&error)))
+            Failure::new(Code::Other, format!("can't start a thread to print with: {}", system_words(&error)))
         })?;
         Ok(Self { letters, done, thread, output })
     }

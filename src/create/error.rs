@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::MIN_PIECE_BYTES;
 use crate::geometry::{GeometryError, MAX_PIECE_BYTES};
 use crate::metainfo::TorrentError;
+use crate::text::system_words;
 
 /// Why no torrent can be made.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl fmt::Display for CreateError {
             }
             Self::Special(path) => write!(f, "{} is neither a file nor a folder", path.display()),
             Self::Changed(path) => write!(f, "{} changed while it was being read", path.display()),
-            Self::Io { path, error } => write!(f, "can't read {}: {error}", path.display()),
+            Self::Io { path, error } => write!(f, "can't read {}: {}", path.display(), system_words(error)),
             Self::Unreadable(error) => write!(f, "the torrent could not be read again: {error}"),
             Self::Thread(reason) => write!(f, "the hashing broke off: {reason}"),
             Self::Cancelled => write!(f, "broken off before it was done"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::id::InfoHash;
 use crate::storage::StorageError;
+use crate::text::system_words;
 use crate::wire::frame::OversizeFrame;
 use crate::wire::handshake::HandshakeError;
 use crate::wire::message::MessageError;
@@ -70,8 +71,8 @@ impl PeerError {
 impl fmt::Display for PeerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(error) => write!(f, "can't be reached: {error}"),
-            Self::Broken(error) => write!(f, "the connection broke: {error}"),
+            Self::Unreachable(error) => write!(f, "can't be reached: {}", system_words(error)),
+            Self::Broken(error) => write!(f, "the connection broke: {}", system_words(error)),
             Self::Closed => write!(f, "closed the connection"),
             Self::Handshake(error) => write!(f, "{error}"),
             Self::Encryption(error) => write!(f, "{error}"),

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::sys;
+use crate::text::system_words;
 
 /// Why a torrent's bytes can't be read or written. It stops the torrent; no peer is to blame.
 #[derive(Debug)]
@@ -104,7 +105,9 @@ impl fmt::Display for StorageError {
                 let path = path.display();
                 write!(f, "{path} was cut short by someone else: it has {found} bytes and had {expected}")
             }
-            Self::Io { doing, path, error } => write!(f, "cannot {doing} {}: {error}", path.display()),
+            Self::Io { doing, path, error } => {
+                write!(f, "cannot {doing} {}: {}", path.display(), system_words(error))
+            }
             Self::DiskThread(reason) => write!(f, "the disk thread ended: {reason}"),
             Self::Stopped => write!(f, "stopped before the files were ready"),
         }

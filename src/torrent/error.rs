@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::metainfo;
 use crate::storage::StorageError;
+use crate::text::system_words;
 
 /// An end that isn't a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +59,9 @@ impl fmt::Display for TorrentError {
             Self::Incomplete { have, pieces } => {
                 write!(f, "only {have} of {pieces} pieces are there and whole: `rill get` fetches the rest")
             }
-            Self::System(error) => write!(f, "the system has no room for what is needed: {error}"),
+            Self::System(error) => {
+                write!(f, "the system has no room for what is needed: {}", system_words(error))
+            }
         }
     }
 }

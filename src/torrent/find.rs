@@ -10,6 +10,7 @@ use crate::peer::start::{Beginning, Company, start};
 use crate::peer_key::PeerKey;
 use crate::report::{Event, TrackerSays};
 use crate::swarm::{Source, Swarm};
+use crate::text::system_words;
 use crate::thread;
 use crate::tracker::announce::{Identity, Progress};
 use crate::tracker::announcer::{Announcer, TrackerLetter};
@@ -233,7 +234,7 @@ impl Torrent<'_> {
             Ok(leash) => self.peers.insert(key, address, source, leash, now),
             Err(error) => {
                 self.swarm.failed(address, now);
-                let text = format!("no thread for peer {address}: {error}");
+                let text = format!("no thread for peer {address}: {}", system_words(&error));
                 self.watcher.event(&Event::Warning(text));
             }
         }
@@ -260,7 +261,9 @@ fn look_up(host: String, port: u16, mailbox: Mailbox) -> std::io::Result<()> {
     let look_up = move || {
         let letter = match (host.as_str(), port).to_socket_addrs() {
             Ok(addresses) => Letter::Addresses(Source::Magnet, addresses.collect()),
-            Err(error) => Letter::Warning(format!("peer {host}:{port} can't be looked up: {error}")),
+            Err(error) => {
+                Letter::Warning(format!("peer {host}:{port} can't be looked up: {}", system_words(&error)))
+            }
         };
         mailbox.put(letter);
     };

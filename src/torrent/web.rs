@@ -8,6 +8,7 @@ use crate::geometry::PieceIndex;
 use crate::peer::PeerError;
 use crate::peer_key::PeerKey;
 use crate::report::Event;
+use crate::text::system_words;
 use crate::webseed::{self, WebSource};
 
 /// Web seeds asked at once: each costs a thread, and its owner money.
@@ -115,7 +116,7 @@ impl Torrent<'_> {
                 }
                 Err(error) => {
                     row.rests_until = Some(now + LONGEST_REST);
-                    let text = format!("no thread for web seed {}: {error}", row.url);
+                    let text = format!("no thread for web seed {}: {}", row.url, system_words(&error));
                     self.watcher.event(&Event::Warning(text));
                 }
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::bencode::{Value, decode};
 use crate::compact;
 use crate::id::{InfoHash, PeerId};
-use crate::text::prose;
+use crate::text::{prose, system_words};
 
 /// The most addresses taken from one answer. We ask for [`NUM_WANT`]; the rest is for trackers that ignore
 /// that, and small enough that a liar can't flood the swarm table.
@@ -303,8 +303,7 @@ pub enum Retry {
 impl Problem {
     /// What the system says when the line breaks or there is none, without the number std puts behind it.
     pub fn unreachable(error: &io::Error) -> Self {
-        let text = error.to_string();
-        Self::Unreachable(text.split(" (os error").next().unwrap_or_default().to_owned())
+        Self::Unreachable(system_words(error))
     }
 }
 

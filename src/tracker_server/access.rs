@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::id::InfoHash;
-use crate::text::prose;
+use crate::text::{prose, system_words};
 
 /// The longest line of a list that is read, in bytes: a hash and a remark.
 const MAX_LINE: u64 = 4096;
@@ -54,7 +54,7 @@ pub enum AccessError {
 impl fmt::Display for AccessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(path, error) => write!(f, "can't read {}: {error}", path.display()),
+            Self::Io(path, error) => write!(f, "can't read {}: {}", path.display(), system_words(error)),
             Self::Line(path, line, text) => {
                 write!(f, "{}, line {line}: `{text}` is no info-hash of 40 digits", path.display())
             }

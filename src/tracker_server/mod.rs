@@ -27,6 +27,7 @@ pub use swarms::{Limits, Totals};
 
 use crate::dice::Dice;
 use crate::sys::{bind_udp, listen_tcp, raise_open_files};
+use crate::text::system_words;
 use crate::thread;
 use worker::{Sockets, Worker};
 
@@ -90,8 +91,8 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, error) => write!(f, "can't listen at {address}: {error}"),
-            Self::System(error) => write!(f, "can't start the tracker: {error}"),
+            Self::Listen(address, error) => write!(f, "can't listen at {address}: {}", system_words(error)),
+            Self::System(error) => write!(f, "can't start the tracker: {}", system_words(error)),
         }
     }
 }

@@ -128,6 +128,7 @@ class Client:
     program = ""
     dials_loopback = True # else the other side must dial
     makes_empty_files = True
+    writes_late = False # it says that it is done before everything is in its files
 
     @classmethod
     def available(cls) -> bool:

@@ -4,13 +4,15 @@ import pathlib
 import subprocess
 import sys
 
-from .base import Client, Run
+from .base import Client, Process, Run, wait_for
 
 SCRIPT = pathlib.Path(__file__).with_name("libtorrent_peer.py")
+NODES = pathlib.Path(__file__).with_name("libtorrent_nodes.py")
 
 
 class Libtorrent(Client):
     name, package, program = "libtorrent", "python3-libtorrent", "/usr/bin/python3"
+    writes_late = True
     tuned = False
 
     @classmethod
@@ -34,11 +36,34 @@ class Libtorrent(Client):
 
     def leech(self, torrent, file, out, ip, port, sample=False, count=1, quiet=True, **options):
         run = LibtorrentRun(self, ip, port)
+        if str(file).startswith("magnet:"):
+            options["magnet"] = file
         return run.start(self._command("leech", file, out, ip, port, count=count, **options), sample=sample)
 
 
 class LibtorrentTuned(Libtorrent):
     name, tuned = "libtorrent tuned", True
+
+
+class LibtorrentNodes:
+    """A DHT of three libtorrent nodes at addresses of their own; `entrance` is one of them."""
+
+    def __init__(self, folder, ips, port):
+        self.entrance = f"{ips[0]}:{port}"
+        self.process = Process([Libtorrent.program, NODES, port, *ips], folder)
+
+    def wait_ready(self):
+        wait_for("libtorrent's nodes should know each other", lambda: "ready" in self.process.output(), 30)
+
+    def heard_of(self, info_hash) -> bool:
+        """Whether someone has announced this torrent to one of them."""
+        return f"announced {info_hash}" in self.process.output()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stop()
 
 
 class LibtorrentRun(Run):

@@ -13,6 +13,8 @@ import time
 
 import libtorrent as lt
 
+from libtorrent_nodes import DHT_ON_LOOPBACK
+
 parser = argparse.ArgumentParser()
 parser.add_argument("role", choices=["seed", "leech"])
 parser.add_argument("file")
@@ -28,6 +30,7 @@ parser.add_argument("--magnet", default="", help="leech by this link instead of 
 parser.add_argument("--encryption", choices=["on", "off"], default="")
 parser.add_argument("--pex", action="store_true")
 parser.add_argument("--no-tracker", action="store_true")
+parser.add_argument("--dht", default="", help="IP:PORT of a node to enter the DHT by")
 args = parser.parse_args()
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -55,6 +58,8 @@ def settings(ip):
         values |= {"in_enc_policy": policy, "out_enc_policy": policy}
         if args.encryption == "on":
             values |= {"allowed_enc_level": lt.enc_level.rc4, "prefer_rc4": True}
+    if args.dht:
+        values |= DHT_ON_LOOPBACK | {"dht_bootstrap_nodes": args.dht}
     if args.role == "seed" or args.tuned:
         values |= {
             "aio_threads": 4,
@@ -90,7 +95,9 @@ def add(session, number):
     params.flags &= ~(flags.auto_managed | flags.paused | flags.apply_ip_filter)
     if not args.pex:
         params.flags |= flags.disable_pex
-    params.flags |= flags.disable_dht | flags.disable_lsd
+    params.flags |= flags.disable_lsd
+    if not args.dht:
+        params.flags |= flags.disable_dht
     if args.role == "seed" and not args.half:
         params.flags |= flags.seed_mode | flags.upload_mode
     handle = None

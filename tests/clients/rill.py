@@ -1,5 +1,6 @@
 """rill itself, as built."""
 
+import json
 import os
 import pathlib
 
@@ -15,22 +16,31 @@ class Rill(Client):
     env = {}
     wrapper = () # words before every command
 
-    def seed(self, torrent, file, ip, port, more=(), **_):
+    def seed(self, torrent, file, ip, port, more=(), dht=None, **_):
         run = RillRun(self, ip, port)
-        command = [self.program, "seed", file, "-d", torrent.folder, "-p", port, "--bind", ip]
-        return run.start([*command, "--no-dht", "--no-lsd", "--json", *self.more, *more], env=self._env())
+        command = [self.program, "seed", file, "-d", torrent.folder, "-p", port, "--bind", ip, *self._around(dht)]
+        return run.start([*command, "--json", *self.more, *more], env=self._env())
 
-    def leech(self, torrent, file, out, ip, port, sample=False, more=(), quiet=False, **_):
+    def leech(self, torrent, file, out, ip, port, sample=False, more=(), quiet=False, dht=None, **_):
         run = RillRun(self, ip, port)
-        command = [self.program, "get", file, "-d", out, "-p", port, "--bind", ip, "--no-dht", "--no-lsd"]
+        command = [self.program, "get", file, "-d", out, "-p", port, "--bind", ip, *self._around(dht)]
         command += ["-q"] if quiet else ["--json"]
         return run.start([*self.wrapper, *command, *self.more, *more], env=self._env(), sample=sample)
+
+    def _around(self, dht):
+        return ["--no-lsd", *(["--dht-bootstrap", dht] if dht else ["--no-dht"])]
 
     def _env(self):
         return {"PATH": os.environ["PATH"], **self.env}
 
 
 class RillRun(Run):
+    def events(self, kind):
+        """The JSON events of this kind so far."""
+        lines = self.process.output().splitlines()
+        events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return [event for event in events if event["event"] == kind]
+
     def done_at(self):
         """Its end: rill exits when it is done."""
         if self.process.code is None:
@@ -41,5 +51,4 @@ class RillRun(Run):
 
     def ready(self):
         """It announces only what it has checked."""
-        output = self.process.output()
-        return '"event":"complete"' in output.replace(" ", "") or '"event":"tracker"' in output.replace(" ", "")
+        return bool(self.events("complete") or self.events("tracker"))

@@ -46,6 +46,7 @@ class Torrent:
         else:
             info["length"] = self.size
         self.info = info
+        self.info_bytes = len(bencode(info))
         self.info_hash = hashlib.sha1(bencode(info)).hexdigest()
         self.pieces = len(hashes)
 

@@ -5,14 +5,11 @@
 """
 
 import contextlib
-import itertools
-import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 import urllib.parse
@@ -26,80 +23,11 @@ from clients.libtorrent_client import Libtorrent
 from clients.qbittorrent import Qbittorrent
 from clients.rill import Rill
 from clients.rtorrent import Rtorrent
-from clients.torrent import Torrent, fill
-from clients.tracker import Tracker
 from clients.transmission import Transmission
+from interop import finding
+from interop.stage import PATIENCE_S, Cannot, Stage, fresh_ip, trade
 
 OTHERS = [Libtorrent, Aria2, Transmission, Rtorrent, Qbittorrent]
-PATIENCE_S = 120
-
-last_address = itertools.count(2)
-
-
-def fresh_ip() -> str:
-    """A loopback address of its own for every peer: clients count connections by address."""
-    number = next(last_address)
-    return f"127.0.{number // 250}.{number % 250 + 2}"
-
-
-class Stage:
-    """One scenario's folder, content and tracker."""
-
-    def __init__(self, fixed=()):
-        self.top = pathlib.Path(tempfile.mkdtemp(prefix="rill-interop-"))
-        content = self.top / "content"
-        tree = content / "many files"
-        fill(tree / "first.bin", 3_000_001, 1)
-        fill(tree / "nested" / "deeper" / "second.bin", 1_500_000, 2)
-        fill(tree / "ünïcödé – 名前" / "третий.bin", 700_000, 3)
-        for number in range(40):
-            fill(tree / "small" / f"{number:02}.txt", number * 97 + 1, number)
-        (tree / "empty").write_bytes(b"")
-        (tree / "nested" / "empty too").write_bytes(b"")
-        self.torrent = Torrent(content, "many files", 64 << 10)
-        self.tracker = Tracker(fixed)
-        self.file = self.torrent.write(self.top / "many.torrent", self.tracker.url)
-        self.outs = itertools.count()
-        self.uses_own_tracker = True
-
-    def use_tracker(self, url):
-        """Names another tracker in the .torrent."""
-        self.file = self.torrent.write(self.file, url)
-        self.uses_own_tracker = False
-
-    def out(self) -> pathlib.Path:
-        folder = self.top / f"out{next(self.outs)}"
-        folder.mkdir()
-        return folder
-
-    def check(self, out, client):
-        difference = self.torrent.compare(out, client.makes_empty_files)
-        if difference:
-            raise AssertionError(difference)
-
-    def announced(self, run):
-        """Waits until the tracker knows a seeder, so that the leecher finds it at its first question."""
-        if self.uses_own_tracker:
-            wait_for(f"{run.client.name} should announce", lambda: self.tracker.knows(run.port), 60)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.tracker.close()
-        shutil.rmtree(self.top, ignore_errors=True)
-
-
-def trade(stage, seeder, leecher, seeding=None, leeching=None):
-    """One fetches everything from the other, the only source."""
-    out = stage.out()
-    with seeder.seed(stage.torrent, stage.file, fresh_ip(), free_port(), **(seeding or {})) as source:
-        source.wait_ready()
-        stage.announced(source)
-        leeching = leeching or {}
-        with leecher.leech(stage.torrent, stage.file, out, fresh_ip(), free_port(), **leeching) as sink:
-            sink.wait_done(PATIENCE_S)
-            stage.check(out, sink.client)
 
 
 def get_from(other):
@@ -114,26 +42,16 @@ def seed_to(other):
         trade(stage, Rill(), other())
 
 
-def magnet(stage) -> str:
-    return f"magnet:?xt=urn:btih:{stage.torrent.info_hash}&tr={stage.tracker.url}"
-
-
 def magnet_from(other):
     """rill gets the metadata, too, from the other client."""
     with Stage() as stage:
-        out = stage.out()
-        with other().seed(stage.torrent, stage.file, fresh_ip(), free_port()) as source:
-            source.wait_ready()
-            stage.announced(source)
-            with Rill().leech(stage.torrent, magnet(stage), out, fresh_ip(), free_port()) as sink:
-                sink.wait_done(PATIENCE_S)
-                stage.check(out, sink.client)
+        trade(stage, other(), Rill(), link=stage.link())
 
 
 def magnet_to(other):
     """The other client gets the metadata, too, from `rill seed`."""
     with Stage() as stage:
-        trade(stage, Rill(), other(), leeching={"magnet": magnet(stage)})
+        trade(stage, Rill(), other(), link=stage.link())
 
 
 def encrypted_get(other, seeding):
@@ -152,49 +70,6 @@ def encrypted_only(other):
     """rill told to require encryption, against a client that accepts both."""
     with Stage() as stage:
         trade(stage, other(), Rill(), leeching={"more": ["--encryption", "require"]})
-
-
-def pex_from_libtorrent():
-    """rill knows one libtorrent leecher, and learns of the seeder through it."""
-    with Stage() as stage:
-        port = free_port()
-        seeder_ip, middle_ip, out = fresh_ip(), fresh_ip(), stage.out()
-        quiet = stage.torrent.write(stage.top / "quiet.torrent")
-        with Libtorrent().seed(stage.torrent, quiet, seeder_ip, port, pex=True, rate=200_000) as seeder:
-            seeder.wait_ready()
-            with Libtorrent().leech(
-                stage.torrent, quiet, stage.out(), middle_ip, port, pex=True, connect=f"{seeder_ip}:{port}"
-            ):
-                with Rill().leech(
-                    stage.torrent, quiet, out, fresh_ip(), free_port(), more=["--peer", f"{middle_ip}:{port}"]
-                ) as sink:
-                    said = lambda: "pex" in sink.process.output() and seeder_ip in sink.process.output()
-                    wait_for("rill should hear of the seeder through PEX", said, 90)
-                    sink.wait_done(PATIENCE_S)
-                    stage.check(out, sink.client)
-
-
-def opentracker(kind):
-    """A rill seeds and a rill fetches; they find each other through opentracker."""
-    with Stage() as stage:
-        port = free_port()
-        allowed = stage.top / "whitelist"
-        allowed.write_text(stage.torrent.info_hash + "\n")
-        config = stage.top / "opentracker.conf"
-        # Started by root, it makes this folder its root before it reads the list.
-        seen_as = f"/{allowed.name}" if os.geteuid() == 0 else allowed
-        config.write_text(f"listen.tcp_udp 127.0.0.1:{port}\naccess.whitelist {seen_as}\n")
-        config.chmod(0o644)
-        allowed.chmod(0o644)
-        stage.top.chmod(0o755)
-        tracker = Process(["opentracker", "-f", config, "-d", stage.top], stage.top)
-        try:
-            url = f"{kind}://127.0.0.1:{port}/announce"
-            stage.use_tracker(url)
-            wait_for("opentracker should listen", lambda: listens(port), 20)
-            trade(stage, Rill(), Rill())
-        finally:
-            tracker.stop()
 
 
 def rill_tracker(kind):
@@ -289,9 +164,8 @@ def scenarios():
         yield f"seed encrypted to {other.name}", [other], lambda o=other, l=leeching: encrypted_seed(o, l)
     for other in (Libtorrent, Transmission, Rtorrent, Aria2, Qbittorrent):
         yield f"require encryption from {other.name}", [other], lambda other=other: encrypted_only(other)
-    yield "pex from libtorrent", [Libtorrent], pex_from_libtorrent
+    yield from finding.scenarios()
     for kind in ("http", "udp"):
-        yield f"opentracker over {kind}", ["opentracker"], lambda kind=kind: opentracker(kind)
         yield f"rill tracker over {kind}", [Libtorrent, Aria2], lambda kind=kind: rill_tracker(kind)
     for kind in ("http", "udp"):
         needs = [Libtorrent, Aria2, Transmission]
@@ -300,7 +174,7 @@ def scenarios():
         yield f"created as by {program}", [program], lambda program=program: created_alike(program)
 
 
-PACKAGES = {"opentracker": "opentracker", "mktorrent": "mktorrent", "transmission-create": "transmission-cli"}
+PACKAGES = {"ip": "iproute2", "opentracker": "opentracker", "mktorrent": "mktorrent", "transmission-create": "transmission-cli"}
 
 
 def missing(needs):
@@ -315,7 +189,7 @@ def missing(needs):
 
 def main() -> int:
     words = sys.argv[1:]
-    lacking, failed, passed = set(), [], 0
+    lacking, failed, passed, cannot = set(), [], 0, 0
     for name, needs, run in scenarios():
         if words and not any(word in name for word in words):
             continue
@@ -326,15 +200,19 @@ def main() -> int:
             continue
         start = time.monotonic()
         try:
-            run()
+            note = run()
+        except Cannot as why:
+            cannot += 1
+            print(f"  can't    {name}: {why}", flush=True)
         except Exception: # whatever it is, the next scenario is a different one
             failed.append(name)
             print(f"  FAILED   {name} ({time.monotonic() - start:.1f} s)", flush=True)
             print("           " + traceback.format_exc(limit=-3).replace("\n", "\n           "), flush=True)
         else:
             passed += 1
-            print(f"  works    {name} ({time.monotonic() - start:.1f} s)", flush=True)
-    print(f"interop: {passed} work, {len(failed)} failed, {len(lacking)} packages are missing")
+            note = f": {note}" if note else ""
+            print(f"  works    {name} ({time.monotonic() - start:.1f} s){note}", flush=True)
+    print(f"interop: {passed} work, {len(failed)} failed, {cannot} can't be, {len(lacking)} packages are missing")
     if lacking:
         print(f"install what is missing: apt-get install {' '.join(sorted(lacking))}")
     return 1 if failed or lacking or not passed else 0

@@ -1,0 +1,1 @@
+"""Scenarios of interoperability, and what they share."""
