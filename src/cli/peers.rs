@@ -24,6 +24,7 @@ use crate::tracker::announce::{
 };
 use crate::tracker::client::Client;
 use crate::tracker::http::{self, HttpClient, Reply};
+use crate::wire::mse::Encryption;
 
 /// The ports that every client tries, in this order.
 const USUAL_PORTS: RangeInclusive<u16> = 6881..=6889;
@@ -57,6 +58,8 @@ struct Round {
     trackers: Vec<String>,
     /// Peers named by hand or by the link.
     peers: Vec<SocketAddr>,
+    /// How peers are visited.
+    encryption: Encryption,
     output: Output,
 }
 
@@ -112,7 +115,7 @@ impl Round {
         let who =
             Identity { info_hash, peer_id: PeerId::generate(), port, key: u32::from_ne_bytes(key), bind };
         let progress = Progress { left, ..Progress::default() };
-        Ok(Self { who, progress, pieces, trackers, peers, output })
+        Ok(Self { who, progress, pieces, trackers, peers, encryption: settings.net.encryption, output })
     }
 
     /// Announces everywhere, prints the peers, and takes leave again: we have nothing to give.
@@ -258,7 +261,7 @@ impl Round {
     /// Visits every peer at once, and prints what each has in the order of the list.
     fn print_pieces(&self) -> Result<(), Failure> {
         let Identity { info_hash, peer_id, bind, .. } = self.who;
-        let visit = Visit { info_hash, peer_id, pieces: self.pieces, bind };
+        let visit = Visit { info_hash, peer_id, pieces: self.pieces, bind, encryption: self.encryption };
         let visits = all_at_once("probe", self.peers.clone(), move |peer| {
             probe(*peer, visit, PROBE_WAIT).map_err(|error| error.to_string())
         })?;

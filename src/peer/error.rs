@@ -87,7 +87,9 @@ impl fmt::Display for PeerError {
             Self::Unencrypted => write!(f, "began without encryption, which we require"),
             Self::OtherTorrent(hash) => write!(f, "answered for another torrent, {hash}"),
             Self::Ourselves => write!(f, "is this very program"),
-            Self::Slow(limit) => write!(f, "took more than {} s for its handshake", limit.as_secs()),
+            Self::Slow(limit) => {
+                write!(f, "took more than {} s for its handshake", limit.as_secs_f64())
+            }
             Self::Silent(limit) => write!(f, "said nothing for {} s", limit.as_secs()),
             Self::Oversize(error) => write!(f, "{error}"),
             Self::Message(error) => write!(f, "{error}"),

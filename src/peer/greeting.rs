@@ -18,6 +18,18 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(8);
 /// How long a handshake may take, encryption included.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long one connection may take until it can be used.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until it is there.
+    pub connect: Duration,
+    /// From then until hands are shaken, encryption included.
+    pub handshake: Duration,
+}
+
+/// What peers of a torrent get.
+const USUAL: Patience = Patience { connect: CONNECT_DEADLINE, handshake: HANDSHAKE_DEADLINE };
+
 /// How much is read at once, in bytes. What comes behind the handshake is little: a peer has said nothing of
 /// blocks yet.
 const CHUNK_BYTES: usize = 2048;
@@ -69,29 +81,50 @@ impl Known {
     }
 }
 
-/// Dials a peer and shakes hands about this torrent. A peer that hangs up before its handshake may want
-/// encryption, or none: it is dialled again in the other way, where our policy has two.
+/// Dials a peer and shakes hands about this torrent. A peer that hangs up before its handshake, or says nothing,
+/// may want encryption, or none: it is dialled again in the other way, where our policy has two.
 ///
 /// # Errors
 /// Why it came to nothing.
 pub fn dial(address: SocketAddr, info_hash: InfoHash, host: &Host) -> Result<Greeted, PeerError> {
+    dial_within(address, info_hash, host, USUAL)
+}
+
+/// As [`dial`], with another patience each time that it is dialled.
+///
+/// # Errors
+/// Why it came to nothing.
+pub fn dial_within(
+    address: SocketAddr,
+    info_hash: InfoHash,
+    host: &Host,
+    patience: Patience,
+) -> Result<Greeted, PeerError> {
     let ways = host.encryption.dials();
     let (last, others) = ways.split_last().expect("every policy has a way to dial");
+    let mut hung_up = true;
     for way in others {
-        match dial_once(address, info_hash, host, *way) {
+        match dial_once(address, info_hash, host, *way, patience) {
             Err(PeerError::Closed | PeerError::Broken(_) | PeerError::Encryption(_)) => {}
+            Err(PeerError::Slow(_)) => hung_up = false,
             outcome => return outcome,
         }
     }
-    match dial_once(address, info_hash, host, *last) {
-        Err(PeerError::Closed | PeerError::Broken(_)) => Err(PeerError::TurnedAway(ways)),
+    match dial_once(address, info_hash, host, *last, patience) {
+        Err(PeerError::Closed | PeerError::Broken(_)) if hung_up => Err(PeerError::TurnedAway(ways)),
         outcome => outcome,
     }
 }
 
-fn dial_once(address: SocketAddr, info_hash: InfoHash, host: &Host, way: Dial) -> Result<Greeted, PeerError> {
-    let stream = crate::sys::connect(address, host.bind, CONNECT_DEADLINE).map_err(PeerError::Unreachable)?;
-    let mut talk = Talk::over(stream);
+fn dial_once(
+    address: SocketAddr,
+    info_hash: InfoHash,
+    host: &Host,
+    way: Dial,
+    patience: Patience,
+) -> Result<Greeted, PeerError> {
+    let stream = crate::sys::connect(address, host.bind, patience.connect).map_err(PeerError::Unreachable)?;
+    let mut talk = Talk::over(stream, patience.handshake);
     let ours = Handshake { reserved: host.reserved, info_hash, peer_id: host.peer_id }.encode();
     match way {
         Dial::Plain => talk.say(&ours)?,
@@ -109,7 +142,7 @@ fn dial_once(address: SocketAddr, info_hash: InfoHash, host: &Host, way: Dial) -
 /// # Errors
 /// Why it came to nothing.
 pub fn answer(stream: TcpStream, host: &Host, known: &Known) -> Result<Greeted, PeerError> {
-    let mut talk = Talk::over(stream);
+    let mut talk = Talk::over(stream, HANDSHAKE_DEADLINE);
     talk.hear(PROTOCOL.len())?;
     match mse::is_plain(&talk.held) {
         Some(true) if !host.encryption.accepts_plain() => return Err(PeerError::Unencrypted),
@@ -140,8 +173,8 @@ struct Talk {
 }
 
 impl Talk {
-    fn over(stream: TcpStream) -> Self {
-        let deadline = Deadline::after(HANDSHAKE_DEADLINE);
+    fn over(stream: TcpStream, limit: Duration) -> Self {
+        let deadline = Deadline::after(limit);
         Self { stream, deadline, held: Vec::new(), encrypted: false, ciphers: None }
     }
 
@@ -348,6 +381,33 @@ mod tests {
         }
         to.leftover.append(&mut came);
         assert_eq!(to.leftover, message);
+    }
+
+    #[test]
+    fn who_is_silent_in_one_way_is_dialled_in_the_other() {
+        use Encryption::{Off, PlainFirst, Prefer, Require};
+        for (dials, answers, encrypted) in [(PlainFirst, Require, true), (Prefer, Off, false)] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let known = Known::of([TORRENT].into_iter());
+            let answering = std::thread::spawn(move || {
+                // It holds the first line and says nothing, as some do who were dialled in the wrong way.
+                let (silent, _) = listener.accept().unwrap();
+                let (stream, _) = listener.accept().unwrap();
+                let greeted = answer(stream, &host(answers), &known);
+                drop(silent);
+                greeted
+            });
+            let patience = Patience { handshake: Duration::from_millis(300), ..USUAL };
+            let dialled = dial_within(address, TORRENT, &host(dials), patience).unwrap();
+            assert_eq!(dialled.encrypted, encrypted);
+            assert_eq!(answering.join().unwrap().unwrap().encrypted, encrypted);
+        }
+        // With one way only, silence is the answer.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let patience = Patience { handshake: Duration::from_millis(100), ..USUAL };
+        let error = dial_within(listener.local_addr().unwrap(), TORRENT, &host(Off), patience).unwrap_err();
+        assert!(matches!(error, PeerError::Slow(_)), "{error}");
     }
 
     #[test]

@@ -6,13 +6,17 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use super::PeerError;
+use super::greeting::{self, Host, Patience};
 use crate::bitfield::Bitfield;
 use crate::geometry::MAX_PIECES;
 use crate::id::{InfoHash, PeerId};
-use crate::sys;
+use crate::text::system_words;
 use crate::wire::client::client_name;
-use crate::wire::handshake::{HANDSHAKE_BYTES, Handshake, HandshakeError, Reserved};
+use crate::wire::handshake::Reserved;
 use crate::wire::message::{MAX_FRAME_BYTES, Message, MessageError};
+use crate::wire::mse::Encryption;
+use crate::wire::mse::rc4::Rc4;
 
 /// A peer that has been silent for this long has said what it has: the bitfield comes with the handshake, and
 /// those that hold some of it back send it in the second after.
@@ -33,6 +37,8 @@ pub struct Visit {
     pub pieces: Option<u32>,
     /// The local address to call from.
     pub bind: Option<IpAddr>,
+    /// Whether the visit is encrypted, or may be.
+    pub encryption: Encryption,
 }
 
 /// What a visit brought home.
@@ -58,16 +64,14 @@ pub struct Claims {
 /// Why a visit came to nothing.
 #[derive(Debug)]
 pub enum ProbeError {
-    /// No connection, or it broke.
+    /// Hands were never shaken.
+    Greeting(PeerError),
+    /// The connection broke.
     Broken(io::Error),
-    /// It closed the connection before it had said anything.
+    /// It closed the connection.
     Closed,
     /// It said nothing, or not enough, before the deadline.
     Silent,
-    /// What it said is no handshake.
-    Handshake(HandshakeError),
-    /// It answered for another torrent.
-    OtherTorrent(InfoHash),
     /// A frame longer than any honest one, in bytes.
     Oversize(usize),
     /// A message that can't be read.
@@ -81,14 +85,10 @@ pub enum ProbeError {
 impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Broken(error) => {
-                let text = error.to_string();
-                write!(f, "can't be reached: {}", text.split(" (os error").next().unwrap_or_default())
-            }
-            Self::Closed => write!(f, "closed the connection without a word"),
+            Self::Greeting(error) => write!(f, "{error}"),
+            Self::Broken(error) => write!(f, "the connection broke: {}", system_words(error)),
+            Self::Closed => write!(f, "closed the connection"),
             Self::Silent => write!(f, "said nothing in time"),
-            Self::Handshake(error) => write!(f, "{error}"),
-            Self::OtherTorrent(hash) => write!(f, "answered for another torrent, {hash}"),
             Self::Oversize(bytes) => {
                 write!(f, "sent a frame of {bytes} bytes; at most {MAX_FRAME_BYTES} are accepted")
             }
@@ -103,29 +103,28 @@ impl fmt::Display for ProbeError {
 
 impl std::error::Error for ProbeError {}
 
-/// Visits a peer. It blocks until the peer has said what it has, at most this long; give it a thread.
+/// Visits a peer: plainly, encrypted, or one after the other, as the visit says. It blocks until the peer has said
+/// what it has: `wait` at most for the way in, and as long again to listen; give it a thread.
 ///
 /// # Errors
 /// When it can't be reached, says nothing, or lies about what can be checked.
 pub fn probe(address: SocketAddr, visit: Visit, wait: Duration) -> Result<Probe, ProbeError> {
+    let Visit { info_hash, peer_id, bind, encryption, .. } = visit;
+    // Each way is two steps: the connection and the handshake.
+    let step = wait / (2 * encryption.dials().len() as u32);
+    let patience = Patience { connect: step, handshake: step };
+    let host = Host { peer_id, reserved: RESERVED, bind, encryption };
+    let greeted = greeting::dial_within(address, info_hash, &host, patience).map_err(ProbeError::Greeting)?;
+    let theirs = greeted.handshake;
+    let (rx, tx) = greeted.ciphers.unzip();
     let until = Instant::now() + wait;
-    let stream = sys::connect(address, visit.bind, wait).map_err(ProbeError::Broken)?;
-    let mut line = Line { stream, until, patience: wait };
-    let ours = Handshake { reserved: RESERVED, info_hash: visit.info_hash, peer_id: visit.peer_id };
-    line.send(&ours.encode())?;
-    let mut theirs = [0; HANDSHAKE_BYTES];
-    line.read_exact(&mut theirs).map_err(ProbeError::of_reading)?;
-    let theirs = Handshake::decode(&theirs).map_err(ProbeError::Handshake)?;
-    if theirs.info_hash != visit.info_hash {
-        return Err(ProbeError::OtherTorrent(theirs.info_hash));
-    }
+    let mut line = Line { stream: greeted.stream, early: greeted.leftover, rx, tx, until };
     if theirs.reserved.fast() {
         // With the fast extension one message about what we have must come first.
         let mut nothing = Vec::new();
         Message::HaveNone.encode_into(&mut nothing);
-        line.send(&nothing)?;
+        line.send(nothing)?;
     }
-    line.patience = SILENCE;
     let has = line.claims(visit.pieces)?;
     Ok(Probe { peer_id: theirs.peer_id, client: client_name(theirs.peer_id), has })
 }
@@ -140,18 +139,23 @@ impl ProbeError {
     }
 }
 
-/// The connection, with an end to everything.
+/// The connection past its handshake, with an end to everything.
 struct Line {
     stream: TcpStream,
+    /// What came with the handshake, decrypted.
+    early: Vec<u8>,
+    rx: Option<Rc4>,
+    tx: Option<Rc4>,
     until: Instant,
-    /// How long it may say nothing.
-    patience: Duration,
 }
 
 impl Line {
-    fn send(&mut self, bytes: &[u8]) -> Result<(), ProbeError> {
+    fn send(&mut self, mut bytes: Vec<u8>) -> Result<(), ProbeError> {
+        if let Some(tx) = &mut self.tx {
+            tx.apply(&mut bytes);
+        }
         let left = self.left().ok_or(ProbeError::Silent)?;
-        let sent = self.stream.set_write_timeout(Some(left)).and_then(|()| self.stream.write_all(bytes));
+        let sent = self.stream.set_write_timeout(Some(left)).and_then(|()| self.stream.write_all(&bytes));
         sent.map_err(ProbeError::Broken)
     }
 
@@ -189,12 +193,21 @@ impl Line {
 
 impl Read for Line {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.early.is_empty() {
+            let count = self.early.as_slice().read(buffer)?;
+            self.early.drain(..count);
+            return Ok(count);
+        }
         let left = self.left().ok_or(ErrorKind::TimedOut)?;
-        self.stream.set_read_timeout(Some(left.min(self.patience)))?;
-        self.stream.read(buffer).map_err(|error| match error.kind() {
+        self.stream.set_read_timeout(Some(left.min(SILENCE)))?;
+        let count = self.stream.read(buffer).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
             _ => error,
-        })
+        })?;
+        if let Some(rx) = &mut self.rx {
+            rx.apply(&mut buffer[..count]);
+        }
+        Ok(count)
     }
 }
 
@@ -259,6 +272,7 @@ mod tests {
     use std::net::{Shutdown, TcpListener};
 
     use super::*;
+    use crate::wire::handshake::{HANDSHAKE_BYTES, Handshake};
 
     const HASH: InfoHash = InfoHash::new([7; 20]);
 
@@ -291,7 +305,7 @@ mod tests {
             hello
         });
         let our_id = PeerId::generate();
-        let us = Visit { info_hash: HASH, peer_id: our_id, pieces, bind: None };
+        let us = Visit { info_hash: HASH, peer_id: our_id, pieces, bind: None, encryption: Encryption::Off };
         let found = probe(address, us, Duration::from_secs(10)).map_err(|error| error.to_string());
         let hello = Handshake::decode(&peer.join().unwrap()).unwrap();
         assert_eq!((hello.info_hash, hello.peer_id), (HASH, our_id));
@@ -316,6 +330,33 @@ mod tests {
         assert_eq!(visit_peer(&all, Some(12), |_| (), true).unwrap().has.runs(), [0..=11]);
         assert!(visit_peer(&[Message::HaveAll], None, |_| (), true).unwrap().has.everything);
         assert!(begun.elapsed() < SILENCE, "there is nothing more to wait for");
+    }
+
+    #[test]
+    fn a_seed_that_takes_only_encrypted_visits_is_visited() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let encryption = Encryption::Require;
+        let (peer_id, bind) = (PeerId::new(*b"-TR3000-abcdefghijkl"), None);
+        let seed = std::thread::spawn(move || {
+            let known = greeting::Known::of([HASH].into_iter());
+            let host = Host { peer_id, reserved: RESERVED, bind, encryption };
+            // The first one comes plainly.
+            let plain = greeting::answer(listener.accept().unwrap().0, &host, &known);
+            assert!(matches!(plain, Err(PeerError::Unencrypted)));
+            let mut greeted = greeting::answer(listener.accept().unwrap().0, &host, &known).unwrap();
+            let mut words = Vec::new();
+            Message::Bitfield { bits: &[0xff, 0xf0] }.encode_into(&mut words);
+            greeted.ciphers.as_mut().expect("it is encrypted").1.apply(&mut words);
+            greeted.stream.write_all(&words).unwrap();
+            // Until the visit is over; how it ends is its own affair.
+            let _ = greeted.stream.read_to_end(&mut Vec::new());
+        });
+        let encryption = Encryption::PlainFirst;
+        let us = Visit { info_hash: HASH, peer_id: PeerId::generate(), pieces: Some(12), bind, encryption };
+        let found = probe(address, us, Duration::from_secs(10)).unwrap();
+        assert_eq!(found.has.runs(), [0..=11]);
+        seed.join().unwrap();
     }
 
     #[test]
@@ -353,13 +394,19 @@ mod tests {
 
     #[test]
     fn nobody_there_and_nobody_speaking() {
-        let us = Visit { info_hash: HASH, peer_id: PeerId::generate(), pieces: None, bind: None };
+        let us = Visit {
+            info_hash: HASH,
+            peer_id: PeerId::generate(),
+            pieces: None,
+            bind: None,
+            encryption: Encryption::Off,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let silent = probe(address, us, Duration::from_millis(200)).unwrap_err();
-        assert_eq!(silent.to_string(), "said nothing in time");
+        assert_eq!(silent.to_string(), "took more than 0.1 s for its handshake");
         drop(listener);
         let gone = probe(address, us, Duration::from_secs(10)).unwrap_err().to_string();
-        assert!(gone.starts_with("can't be reached: Connection refused"), "{gone}");
+        assert!(gone.starts_with("can't be reached: connection refused"), "{gone}");
     }
 }

@@ -23,7 +23,7 @@ DHT_ON_LOOPBACK = {
 def node(ip, port, others):
     settings = {
         "alert_mask": lt.alert.category_t.dht_notification,
-        "dht_bootstrap_nodes": ",".join(f"{other}:{port}" for other in others),
+        "dht_bootstrap_nodes": "",
         "enable_incoming_utp": False,
         "enable_lsd": False,
         "enable_natpmp": False,
@@ -32,7 +32,11 @@ def node(ip, port, others):
         "listen_interfaces": f"{ip}:{port}",
         "outgoing_interfaces": ip,
     }
-    return lt.session(settings | DHT_ON_LOOPBACK)
+    session = lt.session(settings | DHT_ON_LOOPBACK)
+    # Bootstrap nodes would be asked, and stay out of the table.
+    for other in others:
+        session.add_dht_node((other, port))
+    return session
 
 
 def main():
