@@ -80,6 +80,27 @@ fn beside_one_that_says_nothing() {
     after(Telling::Silence);
 }
 
+#[test]
+fn patience_for_the_metadata_ends_with_code_5_where_a_peer_was_met() {
+    let (torrent, folder) = (finely_cut(), Folder::new("magnet"));
+    let silent = Informer::start(&torrent, Telling::Silence);
+    let link = format!("magnet:?xt=urn:btih:{}&x.pe={}", torrent.hex(), silent.address);
+    for more in [&[][..], &["--json"]] {
+        let rill = Rill::new(["get", &link, "--metadata-timeout", "2"]).args(more).arg("--dir");
+        let ended = rill.arg(folder.path()).run();
+        ended.expect(5).says("gave up after 2 s without metadata: 1 peer connected");
+        assert!(
+            ended.took >= Duration::from_secs(2) && ended.took < Duration::from_secs(5),
+            "{:?}",
+            ended.took
+        );
+        if !more.is_empty() {
+            let last = ended.last_event();
+            assert_eq!((last["event"].as_str(), last["code"].as_str()), ("error", "5"));
+        }
+    }
+}
+
 /// A rill that is connected to this seeder, who gives it nothing, and the address it listens at.
 fn stuck_rill(torrent: &Torrent, folder: &Folder, seeder: &Seeder) -> (Running, SocketAddr) {
     let file = torrent.write_file(folder, &[]);
@@ -118,12 +139,43 @@ fn a_third_peer_is_learned_from_a_rill() {
     link.hear_until(told).expect("the rill should tell of the seeder");
 }
 
-#[test]
-fn of_a_private_torrent_nobody_is_told() {
-    let (mut torrent, folder) = (Torrent::single("pex.bin", 1 << 20, 64 << 10), Folder::new("private"));
+fn private() -> Torrent {
+    let mut torrent = Torrent::single("pex.bin", 1 << 20, 64 << 10);
     torrent.info.truncate(torrent.info.len() - 1);
     torrent.info.extend(b"7:privatei1ee");
     torrent.info_hash = sha1_smol::Sha1::from(&torrent.info).digest().bytes();
+    torrent
+}
+
+/// Names a third peer to a rill, under every number that its extensions may have; gives that third peer.
+fn name_a_third(torrent: &Torrent, folder: &Folder) -> (Seeder, Running, Link) {
+    let [seeder, third] = [(); 2].map(|()| Seeder::start(torrent, Character::NeverUnchokes));
+    let (rill, address) = stuck_rill(torrent, folder, &seeder);
+    let (mut link, _) = introduce(address, torrent);
+    let IpAddr::V4(ip) = third.address.ip() else { panic!("it listens on IPv4") };
+    let compact = [&ip.octets()[..], &third.address.port().to_be_bytes()].concat();
+    let payload = [&b"d5:added6:"[..], &compact, b"7:added.f1:\0e"].concat();
+    for number in 1..=5 {
+        link.say(&Message::Extended(number, payload.clone())).unwrap();
+    }
+    (third, rill, link)
+}
+
+#[test]
+fn a_third_peer_that_someone_names_is_dialled_but_not_for_a_private_torrent() {
+    let (open, folder) = (Torrent::single("pex.bin", 1 << 20, 64 << 10), Folder::new("pex"));
+    let (third, _rill, _link) = name_a_third(&open, &folder);
+    wait_until("the rill should dial whom it was told of", || third.connections() > 0);
+    let (private, folder) = (private(), Folder::new("private"));
+    let (third, _rill, link) = name_a_third(&private, &folder);
+    // Elsewhere it is dialled at once.
+    while link.hear(Duration::from_secs(2)).expect("the rill should stay").is_some() {}
+    assert_eq!(third.connections(), 0);
+}
+
+#[test]
+fn of_a_private_torrent_nobody_is_told() {
+    let (torrent, folder) = (private(), Folder::new("private"));
     let seeder = Seeder::start(&torrent, Character::NeverUnchokes);
     let (_rill, address) = stuck_rill(&torrent, &folder, &seeder);
     let (link, hello) = introduce(address, &torrent);

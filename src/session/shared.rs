@@ -123,8 +123,6 @@ impl Shared {
 
     /// What the owner of a torrent is told to do.
     pub fn task(&self, what: What, place: Place, terms: &Terms, goal: Goal) -> Task {
-        let mut peers = terms.peers.clone();
-        peers.extend(what.peers());
         Task {
             place,
             choice: Choice { select: what.select(), order: terms.order },
@@ -139,7 +137,7 @@ impl Shared {
             finding: Finding {
                 trackers: terms.trackers.clone(),
                 use_trackers: terms.use_trackers,
-                peers,
+                peers: terms.peers.clone(),
                 addresses: Vec::new(),
                 pex: terms.pex,
                 web_seeds: terms.web_seeds,

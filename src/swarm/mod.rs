@@ -36,7 +36,7 @@ const USELESS_WAIT: Duration = Duration::from_secs(20);
 /// No wait is longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
-/// No wait for an address that the user named is longer than this: there may be no other.
+/// No wait for an address that the user or the link named is longer than this: there may be no other.
 const LONGEST_WAIT_NAMED: Duration = Duration::from_secs(60);
 
 /// A useful connection that lasted this long clears the record of earlier trouble.
@@ -53,8 +53,10 @@ pub enum Source {
     Lsd,
     /// Another peer named it.
     Pex,
-    /// A magnet link or `--peer` named it.
+    /// A magnet link named it.
     Magnet,
+    /// The user named it, with `--peer`.
+    User,
     /// It came to us.
     Incoming,
 }
@@ -64,13 +66,18 @@ impl Source {
     /// by how directly the source knows that the peer is alive.
     fn rank(self) -> u8 {
         match self {
-            Self::Magnet => 0,
+            Self::User | Self::Magnet => 0,
             Self::Lsd => 1,
             Self::Tracker => 2,
             Self::Pex => 3,
             Self::Dht => 4,
             Self::Incoming => 5,
         }
+    }
+
+    /// Whether whoever started us named it: there may be no other.
+    fn is_named(self) -> bool {
+        matches!(self, Self::User | Self::Magnet)
     }
 }
 
@@ -82,6 +89,7 @@ impl fmt::Display for Source {
             Self::Lsd => "lsd",
             Self::Pex => "pex",
             Self::Magnet => "magnet",
+            Self::User => "user",
             Self::Incoming => "incoming",
         })
     }
@@ -250,7 +258,7 @@ impl Swarm {
         if useful && lasted {
             entry.troubles = 0;
         }
-        let longest = if entry.source == Source::Magnet { LONGEST_WAIT_NAMED } else { LONGEST_WAIT };
+        let longest = if entry.source.is_named() { LONGEST_WAIT_NAMED } else { LONGEST_WAIT };
         let wait = first.saturating_mul(1 << entry.troubles.min(16)).min(longest);
         entry.troubles = entry.troubles.saturating_add(1);
         // Whoever was lost together doesn't come back together.
@@ -265,7 +273,7 @@ impl Swarm {
             .iter()
             .map(|(_, address)| (*address, &self.book[address]))
             .filter(|(_, entry)| entry.troubles > 0 || entry.source.rank() > source.rank())
-            .filter(|(_, entry)| entry.source != Source::Magnet)
+            .filter(|(_, entry)| !entry.source.is_named())
             .max_by_key(|(_, entry)| (entry.troubles, entry.source.rank(), u32::MAX - entry.worth))
             .map(|(address, _)| address);
         worst.inspect(|address| self.forget(*address)).is_some()

@@ -72,10 +72,13 @@ impl Torrent<'_> {
     pub(super) fn look_around(&mut self) -> Result<(), TorrentError> {
         let now = Instant::now();
         let addresses = std::mem::take(&mut self.task.finding.addresses);
-        self.add_addresses(Source::Magnet, &addresses, now);
-        self.finder.peers_named = !self.task.finding.peers.is_empty();
-        for (host, port) in std::mem::take(&mut self.task.finding.peers) {
-            look_up(host, port, self.mailbox.clone()).map_err(TorrentError::System)?;
+        self.add_addresses(Source::User, &addresses, now);
+        let by_hand =
+            std::mem::take(&mut self.task.finding.peers).into_iter().map(|place| (Source::User, place));
+        let by_link = self.task.what.peers().into_iter().map(|place| (Source::Magnet, place));
+        for (source, (host, port)) in by_hand.chain(by_link) {
+            self.finder.peers_named = true;
+            look_up(source, host, port, self.mailbox.clone()).map_err(TorrentError::System)?;
         }
         let tiers = self.tiers();
         if !tiers.is_empty() {
@@ -130,7 +133,7 @@ impl Torrent<'_> {
     pub(super) fn look_for_more(&self, now: Instant) {
         let few = self.peers.len() < FEW_PEERS && self.swarm.next_wake().is_none_or(|at| at > now);
         if let Some(announcer) = self.finder.announcer.as_ref().filter(|_| few && !self.is_complete()) {
-            announcer.want_peers();
+            announcer.want_peers(self.peers.is_empty() && self.swarm.known() == 0);
         }
     }
 
@@ -257,10 +260,10 @@ impl Torrent<'_> {
 }
 
 /// Looks a name up on a thread of its own, as long as that takes.
-fn look_up(host: String, port: u16, mailbox: Mailbox) -> std::io::Result<()> {
+fn look_up(source: Source, host: String, port: u16, mailbox: Mailbox) -> std::io::Result<()> {
     let look_up = move || {
         let letter = match (host.as_str(), port).to_socket_addrs() {
-            Ok(addresses) => Letter::Addresses(Source::Magnet, addresses.collect()),
+            Ok(addresses) => Letter::Addresses(source, addresses.collect()),
             Err(error) => {
                 Letter::Warning(format!("peer {host}:{port} can't be looked up: {}", system_words(&error)))
             }

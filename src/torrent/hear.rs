@@ -67,14 +67,15 @@ impl Torrent<'_> {
         self.show_to_newcomer(key);
     }
 
-    /// Both sides dialled each other: one connection is enough.
+    /// Both sides dialled each other, or a neighbour was heard over IPv4 and IPv6: one connection is enough.
     fn is_twin(&self, key: PeerKey, met: &Met) -> bool {
         let Some(peer) = self.peers.get(key) else { return false };
         let came = |source| source == Source::Incoming;
+        let heard = |source| source == Source::Lsd;
         self.peers.met().any(|(other, twin)| {
+            let crossed = twin.address.ip() == peer.address.ip() && came(twin.source) != came(peer.source);
             other != key
-                && twin.address.ip() == peer.address.ip()
-                && came(twin.source) != came(peer.source)
+                && (crossed || heard(twin.source) || heard(peer.source))
                 && twin.met.as_ref().is_some_and(|theirs| theirs.peer_id == met.peer_id)
         })
     }

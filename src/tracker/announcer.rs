@@ -41,7 +41,7 @@ type Look = Box<dyn FnOnce(Vec<TrackerDetail>) + Send>;
 enum Wish {
     Progress(Progress),
     Completed,
-    Peers,
+    Peers { alone: bool },
     Look(Look),
     Stop { deadline: Instant, done: Sender<()> },
 }
@@ -83,9 +83,9 @@ impl Announcer {
         self.wish(Wish::Completed);
     }
 
-    /// More addresses are wanted, as soon as the trackers allow it.
-    pub fn want_peers(&self) {
-        self.wish(Wish::Peers);
+    /// More addresses are wanted, as soon as the trackers allow it; `alone` where there is nobody at all.
+    pub fn want_peers(&self, alone: bool) {
+        self.wish(Wish::Peers { alone });
     }
 
     /// Calls this with how each tracker stands; what it said is left open. It is called on a thread of the
@@ -173,7 +173,7 @@ impl Desk {
         match wish {
             Wish::Progress(progress) => self.progress = progress,
             Wish::Completed => self.tiers.completed(),
-            Wish::Peers => self.tiers.want_peers(Instant::now()),
+            Wish::Peers { alone } => self.tiers.want_peers(alone, Instant::now()),
             Wish::Look(tell) => tell(self.tiers.look(Instant::now())),
             Wish::Stop { deadline, done } => {
                 self.tiers.leave();

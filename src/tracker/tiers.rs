@@ -31,6 +31,10 @@ const USUAL_INTERVAL: Duration = Duration::from_secs(30 * 60);
 /// No tracker makes us announce more often than this, whatever interval it names.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Who has nobody at all asks a tracker that knew nobody again after this, then after twice as long, up to
+/// [`MIN_INTERVAL`]: the seeder may be starting right now.
+const ALONE: Duration = Duration::from_secs(8);
+
 /// No tracker makes us wait longer than this: it would have forgotten us.
 const MAX_INTERVAL: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -94,6 +98,8 @@ struct Tracker {
     owes_completed: bool,
     /// How often in a row it failed.
     failures: u32,
+    /// How often in a row it knew nobody.
+    empty: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,6 +120,8 @@ struct Service {
     since: Instant,
     /// It doesn't want to be asked before this.
     soonest: Instant,
+    /// The same, where we have nobody at all.
+    soonest_alone: Instant,
     /// It gave addresses, and no more have been asked for since.
     satisfies: bool,
 }
@@ -182,7 +190,7 @@ impl Tiers {
             seconds => Duration::from_secs(seconds),
         };
         let interval = interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
-        let soonest = Duration::from_secs(answer.min_interval_s.unwrap_or(0)).clamp(MIN_INTERVAL, interval);
+        let least = Duration::from_secs(answer.min_interval_s.unwrap_or(0)).min(interval);
         let satisfies = match answer.peers[..] {
             [] => false,
             [peer] => peer.port() != self.our_port,
@@ -193,7 +201,13 @@ impl Tiers {
         tracker.knows_us = event != AnnounceEvent::Stopped;
         tracker.owes_completed &= event != AnnounceEvent::Completed;
         tracker.turn = Turn::At(now + interval);
-        tracker.service = Some(Service { since: now, soonest: now + soonest, satisfies });
+        tracker.empty = if satisfies { 0 } else { tracker.empty + 1 };
+        let soonest = now + least.max(MIN_INTERVAL);
+        let soonest_alone = match tracker.empty {
+            0 => soonest,
+            times => now + least.max((ALONE * (1 << (times - 1).min(16))).min(MIN_INTERVAL)),
+        };
+        tracker.service = Some(Service { since: now, soonest, soonest_alone, satisfies });
     }
 
     /// A tracker did not answer the question that carried `event`, or refused.
@@ -223,16 +237,16 @@ impl Tiers {
         }
     }
 
-    /// More addresses are wanted: the trackers that serve us are asked as soon as they allow it, and the walk
-    /// goes on if what they gave had its time to prove enough.
-    pub fn want_peers(&mut self, now: Instant) {
+    /// More addresses are wanted, or, `alone`, the first: the trackers that serve us are asked as soon as they allow
+    /// it, and the walk goes on if what they gave had its time to prove enough.
+    pub fn want_peers(&mut self, alone: bool, now: Instant) {
         if self.mood == Mood::Leaving {
             return;
         }
         self.mood = Mood::Hungry;
         for tracker in &mut self.trackers {
             if let (Turn::At(next), Some(service)) = (&mut tracker.turn, &mut tracker.service) {
-                *next = (*next).min(service.soonest);
+                *next = (*next).min(if alone { service.soonest_alone } else { service.soonest });
                 service.satisfies &= now < service.since + TRIAL;
             }
         }
@@ -330,7 +344,8 @@ impl Tiers {
 impl Tracker {
     fn new(url: String, bind: Option<IpAddr>, tier: usize) -> Self {
         let turn = Turn::Reserve;
-        Self { url, bind, tier, turn, service: None, knows_us: false, owes_completed: false, failures: 0 }
+        let (knows_us, owes_completed) = (false, false);
+        Self { url, bind, tier, turn, service: None, knows_us, owes_completed, failures: 0, empty: 0 }
     }
 
     fn event(&self, mood: Mood) -> AnnounceEvent {

@@ -11,6 +11,7 @@ pub mod run;
 pub mod seeder;
 pub mod torrent;
 pub mod tracker;
+pub mod udp_tracker;
 pub mod web_server;
 
 pub use character::Character;
@@ -20,6 +21,7 @@ pub use run::{Ended, Rill, Running};
 pub use seeder::Seeder;
 pub use torrent::Torrent;
 pub use tracker::{Answer, Tracker};
+pub use udp_tracker::{Ears, UdpTracker};
 pub use web_server::{Manner, WebServer};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};

@@ -128,14 +128,44 @@ fn an_empty_answer_sends_a_hungry_torrent_on() {
 fn a_wish_for_more_reaches_backups_only_after_a_trial() {
     let mut world = world(&[&["first"], &["spare"]]);
     world.run_to(2, |_| (5, Ok(2)));
-    world.tiers.want_peers(world.now);
+    world.tiers.want_peers(false, world.now);
     world.run_to(10, |_| (5, Ok(2)));
     assert_eq!(world.asked(), [at(0, "first", Started)], "what came two seconds ago has to be tried first");
-    world.tiers.want_peers(world.now);
+    world.tiers.want_peers(false, world.now);
     world.run_to(299, |_| (5, Ok(2)));
     assert_eq!(world.asked(), [at(10, "spare", Started)]);
     world.run_to(305, |_| (5, Ok(2)));
     assert_eq!(world.asked(), [at(300, "first", Regular)]);
+}
+
+/// When a tracker that knows nobody and names these intervals is asked in two minutes, by who keeps wishing.
+fn asked_in_vain(alone: bool, interval_s: u64, min_interval_s: Option<u64>) -> Vec<u64> {
+    let mut tiers = Tiers::new(vec![vec!["t".into()]], Ways::One(None), true, 6881, Dice::from_seed(1));
+    let start = Instant::now();
+    let mut asked = Vec::new();
+    for second in 0..120 {
+        let now = start + Duration::from_secs(second);
+        tiers.want_peers(alone, now);
+        if let Some(ask) = tiers.due(now) {
+            asked.push(second);
+            let answer = Answer { interval_s, min_interval_s, ..Answer::default() };
+            tiers.answered(ask.tracker, ask.event, &answer, now);
+        }
+    }
+    asked
+}
+
+#[test]
+fn who_has_nobody_asks_again_soon_and_then_seldom() {
+    assert_eq!(
+        asked_in_vain(true, 1800, None),
+        [0, 8, 24, 56, 116],
+        "a UDP tracker names no shortest interval"
+    );
+    assert_eq!(asked_in_vain(true, 1800, Some(1)), [0, 8, 24, 56, 116]);
+    assert_eq!(asked_in_vain(true, 1800, Some(30)), [0, 30, 60, 92]);
+    assert_eq!(asked_in_vain(true, 1800, Some(900)), [0], "a tracker that says so is left alone");
+    assert_eq!(asked_in_vain(false, 1800, None), [0, 60], "who has somebody can wait");
 }
 
 #[test]

@@ -24,8 +24,11 @@ fuzz_target!(|packet: &[u8]| {
     for from in [SocketAddr::from(([127, 0, 0, 1], 9)), SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 9))] {
         let mut out = Vec::new();
         answer(&mut clerk, packet, from, &mut out);
-        // Nobody guesses a connection id: an unproven address gets no more than it sent.
-        assert!(out.len() <= packet.len(), "{} bytes for {}", out.len(), packet.len());
+        // An unproven address gets no more than it sent. The fuzzer sees comparisons, and so learns a connection id.
+        let connection = packet.first_chunk().map(|id| u64::from_be_bytes(*id));
+        if !connection.is_some_and(|id| clerk.knows(from.ip(), id)) {
+            assert!(out.len() <= packet.len(), "{} bytes for {}", out.len(), packet.len());
+        }
         if packet.len() < 16 {
             continue;
         }
