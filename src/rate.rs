@@ -50,8 +50,7 @@ impl Meter {
         let age = now.saturating_duration_since(self.born);
         // The oldest cell was dropped whole when the present one began.
         let reach = CELL * (CELLS as u32 - 1) + into_cell(age);
-        let seconds = age.min(reach).max(YOUNGEST).as_secs_f64();
-        (self.recent as f64 / seconds) as u64
+        per_second(self.recent, age.min(reach))
     }
 
     /// All bytes that ever passed.
@@ -82,6 +81,49 @@ impl Meter {
 
 fn into_cell(age: Duration) -> Duration {
     Duration::from_nanos((age.as_nanos() % CELL.as_nanos()) as u64)
+}
+
+/// How fast someone brings what it is asked for, pauses between one wish and the next not counted: a peer that
+/// had nothing for us to ask of may still be the fastest of all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stride {
+    /// When the present stretch of work began.
+    since: Option<Instant>,
+    bytes: u64,
+    last_bytes_per_s: u64,
+}
+
+/// A stretch of work without a pause is measured anew after this, so that a peer that slows down is noticed.
+const STRETCH: Duration = Duration::from_secs(1);
+
+impl Stride {
+    /// It is asked for something after it had nothing to do.
+    pub fn begin(&mut self, now: Instant) {
+        (self.since, self.bytes) = (Some(now), 0);
+    }
+
+    /// It brought so many bytes; `done` when it has nothing more to do.
+    pub fn brought(&mut self, now: Instant, bytes: u64, done: bool) {
+        let Some(since) = self.since else { return };
+        self.bytes += bytes;
+        let took = now.saturating_duration_since(since);
+        if done || took >= STRETCH {
+            self.last_bytes_per_s = per_second(self.bytes, took);
+            (self.since, self.bytes) = ((!done).then_some(now), 0);
+        }
+    }
+
+    /// How fast it is, in bytes per second; 0 while that isn't known.
+    pub fn rate(&self, now: Instant) -> u64 {
+        match self.since.map(|since| now.saturating_duration_since(since)) {
+            Some(took) if took >= STRETCH => per_second(self.bytes, took),
+            _ => self.last_bytes_per_s,
+        }
+    }
+}
+
+fn per_second(bytes: u64, took: Duration) -> u64 {
+    (bytes as f64 / took.max(YOUNGEST).as_secs_f64()) as u64
 }
 
 /// A limit on how fast bytes may pass, shared by whoever asks it.
@@ -164,6 +206,26 @@ mod tests {
                 meter.rate(now)
             })
             .collect()
+    }
+
+    #[test]
+    fn a_stride_counts_no_pauses() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut stride = Stride::default();
+        assert_eq!(stride.rate(at(0)), 0, "nothing is known yet");
+        stride.begin(at(0));
+        stride.brought(at(5), 500, false);
+        stride.brought(at(10), 500, true);
+        assert_eq!(stride.rate(at(9_000)), 100_000);
+        stride.brought(at(9_000), 700, true);
+        assert_eq!(stride.rate(at(9_000)), 100_000, "what wasn't asked for says nothing");
+        stride.begin(at(10_000));
+        assert_eq!(stride.rate(at(10_900)), 100_000);
+        assert_eq!(stride.rate(at(12_000)), 0, "it has become slow");
+        stride.brought(at(12_000), 4_000, false);
+        stride.brought(at(12_500), 4_000, false);
+        assert_eq!(stride.rate(at(12_500)), 2_000, "a long stretch is measured piece by piece");
     }
 
     #[test]

@@ -253,6 +253,7 @@ fn a_swarm_shares() {
         let out = folder.join(number.to_string());
         Rill::get(&file, &out).args(["--bind", &bind, "--seed-time", "60"]).start()
     };
+    // The least that its limit allows: a download by one alone takes a little longer.
     let alone_s = torrent.bytes.len() as f64 / f64::from(4 << 20);
     let start = Instant::now();
     let leechers: Vec<Running> = (0..12).map(get).collect();
@@ -272,8 +273,7 @@ fn a_swarm_shares() {
     let uploaded: f64 = announces.iter().rfind(stopped).unwrap()["uploaded"].parse().unwrap();
     let copies = uploaded / torrent.bytes.len() as f64;
     eprintln!("one alone {alone_s:.1} s, all twelve {took_s:.1} s; the seeder gave {copies:.2} copies");
-    // The aim is 1.7 times and 1.6 copies; chance moves both by a tenth, and a busy machine by more. Without
-    // sharing it would be twelve of each.
-    assert!(took_s <= alone_s * 2.2, "{took_s:.1} s for twelve, {alone_s:.1} s for one");
-    assert!(copies <= 2.1, "the seeder gave {copies:.2} copies");
+    // Without sharing it would be twelve of each.
+    assert!(took_s <= alone_s * 1.7, "{took_s:.1} s for twelve, {alone_s:.1} s for one");
+    assert!(copies <= 1.6, "the seeder gave {copies:.2} copies");
 }

@@ -34,9 +34,12 @@ impl Torrent<'_> {
                 only: trade.chokes_us.then_some(&trade.allowed_fast),
                 max_bytes: (room - held).min(SPAN_BYTES),
                 room_bytes: content.room(),
-                rate_bytes_per_s: trade.down.rate(now),
+                rate_bytes_per_s: trade.stride.rate(now),
             };
             let Some(job) = content.picker.pick(ask) else { break };
+            if held == 0 {
+                trade.stride.begin(now);
+            }
             if job.duplicate && !content.has_room_for_copy(job.range.length) {
                 content.picker.give_back(key, job.range);
                 break;
@@ -93,6 +96,10 @@ impl Torrent<'_> {
             peer.trade.rests_until = None;
         }
         let received = content.picker.received(key, job.range);
+        if let Some(peer) = self.peers.get_mut(key) {
+            let done = content.picker.held_bytes(key) == 0;
+            peer.trade.stride.brought(now, u64::from(job.range.length), done);
+        }
         for (other, range) in received.cancel {
             self.peers.tell(other, ToPeer::Forget(range));
         }

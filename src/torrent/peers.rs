@@ -8,7 +8,7 @@ use crate::bitfield::Bitfield;
 use crate::geometry::{BLOCK_BYTES, PieceIndex};
 use crate::peer::{Leash, Met, ToPeer};
 use crate::peer_key::PeerKey;
-use crate::rate::Meter;
+use crate::rate::{Meter, Stride};
 use crate::swarm::Source;
 use crate::wire::extension::ExtensionHandshake;
 use crate::wire::ut_pex::{PexReader, PexSender};
@@ -77,6 +77,8 @@ pub struct Trade {
     pub brought_at: Instant,
     /// Speed towards us.
     pub down: Meter,
+    /// Speed towards us while it has something to bring.
+    pub stride: Stride,
     /// Speed from us.
     pub up: Meter,
 }
@@ -100,6 +102,7 @@ impl Peers {
             rests_until: None,
             brought_at: now,
             down: Meter::new(now),
+            stride: Stride::default(),
             up: Meter::new(now),
         };
         let (client, extensions) = (String::new(), ExtensionHandshake::default());

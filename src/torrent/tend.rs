@@ -214,7 +214,7 @@ impl Torrent<'_> {
             if !peer.gives(now) || peer.trade.chokes_us || content.picker.held_bytes(key) > 0 {
                 return None;
             }
-            let rate_bytes_per_s = peer.trade.down.rate(now);
+            let rate_bytes_per_s = peer.trade.stride.rate(now);
             let has = peer.has.as_ref()?;
             content.picker.stranded(Ask {
                 peer: key,
@@ -238,9 +238,9 @@ impl Torrent<'_> {
         let Some(content) = &self.content else { return };
         let held = |key| content.picker.held_bytes(key);
         let idle = self.peers.iter_mut().filter(|(key, peer)| held(*key) == 0 && peer.gives(now));
-        let fastest = idle.map(|(_, peer)| peer.trade.down.rate(now)).max().unwrap_or(0);
+        let fastest = idle.map(|(_, peer)| peer.trade.stride.rate(now)).max().unwrap_or(0);
         for (key, peer) in self.peers.iter_mut() {
-            let rate = peer.trade.down.rate(now).max(1);
+            let rate = peer.trade.stride.rate(now).max(1);
             if held(key) > rate * LONG_AT_THE_END.as_secs() && fastest / rate >= MUCH_FASTER {
                 peer.trade.rests_until = Some(now + 2 * LONG_AT_THE_END);
                 peer.leash.tell(ToPeer::GiveBack);
