@@ -22,6 +22,7 @@ pub mod magnet; //   magnet links, both ways
 
 // Wire: pure; peer messages as values, no sockets.
 pub mod wire; // bytes become messages, and messages bytes
+pub mod http; // heads of requests read, heads of answers written
 
 // Judgement: pure; clock and chance are handed in.
 pub mod rate; //   speeds as moving averages, limits as buckets

@@ -10,14 +10,13 @@ use super::stats;
 use super::swarms::{Guest, Taker, Wanted};
 use crate::bencode::{Dict, encode};
 use crate::compact;
+pub use crate::http::End;
+use crate::http::{Line, MAX_HEADERS, head, head_end, is_no_head, split};
 use crate::id::PeerId;
 
 /// The longest head of a request, in bytes: the longest honest announce has one, a scrape of two hundred swarms
 /// has eight thousand.
 pub const MAX_HEAD: usize = 8 * 1024;
-
-/// The most headers in a request. Browsers behind two proxies send thirty.
-const MAX_HEADERS: usize = 64;
 
 /// What a refusal for what may change is to be tried again after, in minutes (BEP 31).
 const RETRY_MINUTES: u32 = 60;
@@ -29,17 +28,6 @@ pub struct Answered {
     pub used: usize,
     /// What becomes of its connection.
     pub end: End,
-}
-
-/// What becomes of a connection when a request on it is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    /// Another request may follow.
-    Keep,
-    /// It closes.
-    Close,
-    /// It closes once what the client still sends, and we don't want, has been read.
-    Drain,
 }
 
 /// Answers the request at the front of `bytes`, which come from this address, into `out`. `None` while its
@@ -56,8 +44,7 @@ pub fn answer(clerk: &mut Clerk, bytes: &[u8], from: IpAddr, out: &mut Vec<u8>) 
             );
             return Some(closing);
         }
-        // What begins like this is TLS, or another protocol; it isn't waited for.
-        if bytes.first().is_some_and(|first| !first.is_ascii_alphabetic() && !b"\r\n".contains(first)) {
+        if is_no_head(bytes) {
             refuse(clerk, out, "400 Bad Request", "This is no request of HTTP.");
             return Some(closing);
         }
@@ -79,24 +66,11 @@ pub fn answer(clerk: &mut Clerk, bytes: &[u8], from: IpAddr, out: &mut Vec<u8>) 
     }
 }
 
-/// Where the empty line ends; looked for first, so that a head that comes byte by byte isn't parsed as often.
-fn head_end(bytes: &[u8]) -> Option<usize> {
-    let mut line = 0;
-    let mut seen_any = false;
-    while let Some(length) = bytes[line..].iter().position(|byte| *byte == b'\n') {
-        let is_empty = matches!(&bytes[line..line + length], b"" | b"\r");
-        line += length + 1;
-        // Empty lines in front of a request are passed over (RFC 9112).
-        if is_empty && seen_any {
-            return Some(line);
-        }
-        seen_any |= !is_empty;
-    }
-    None
-}
-
 fn respond(clerk: &mut Clerk, request: &httparse::Request<'_, '_>, from: IpAddr, out: &mut Vec<u8>) -> End {
-    let line = Line::of(request);
+    let mut line = Line::of(request);
+    if sends_body(request) {
+        line.end = End::Drain;
+    }
     let method = request.method.unwrap_or_default();
     if method != "GET" && method != "HEAD" {
         let text = "The request's method must be GET.";
@@ -131,64 +105,20 @@ fn respond(clerk: &mut Clerk, request: &httparse::Request<'_, '_>, from: IpAddr,
     line.end
 }
 
-/// What a request says about its connection.
-#[derive(Clone, Copy)]
-struct Line {
-    end: End,
-    /// HTTP/1.0 keeps a connection only when told so, and wants to be told so in return.
-    is_old: bool,
-}
-
-impl Line {
-    fn of(request: &httparse::Request<'_, '_>) -> Self {
-        let is_old = request.version == Some(0);
-        let mut end = if is_old { End::Close } else { End::Keep };
-        for header in request.headers.iter() {
-            let says = |word: &str| {
-                let mut words = header.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-                words.any(|said| said.eq_ignore_ascii_case(word.as_bytes()))
-            };
-            if header.name.eq_ignore_ascii_case("connection") {
-                let keep = if is_old { says("keep-alive") } else { !says("close") };
-                end = if keep { End::Keep } else { End::Close };
-            }
-            // We read no bodies; what follows the head of one who sends one is no request.
-            let length = header.name.eq_ignore_ascii_case("content-length") && header.value != b"0";
-            if length || header.name.eq_ignore_ascii_case("transfer-encoding") {
-                return Self { end: End::Drain, is_old };
-            }
-        }
-        Self { end, is_old }
-    }
-}
-
-fn head(out: &mut Vec<u8>, status: &str, kind: &str, length: usize, line: Line) {
-    let connection = match line {
-        Line { end: End::Close | End::Drain, .. } => "Connection: close\r\n",
-        Line { end: End::Keep, is_old: true } => "Connection: keep-alive\r\n",
-        Line { end: End::Keep, is_old: false } => "",
-    };
-    write!(out, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{connection}\r\n")
-        .expect("a Vec takes everything");
+/// We read no bodies; what follows the head of one who sends one is no request.
+fn sends_body(request: &httparse::Request<'_, '_>) -> bool {
+    request.headers.iter().any(|header| {
+        let length = header.name.eq_ignore_ascii_case("content-length") && header.value != b"0";
+        length || header.name.eq_ignore_ascii_case("transfer-encoding")
+    })
 }
 
 /// Refuses what is no request of ours; the connection closes behind it.
 fn refuse(clerk: &Clerk, out: &mut Vec<u8>, status: &str, sentence: &str) {
     clerk.count(Counted::HttpRefused);
-    let line = Line { end: End::Drain, is_old: false };
-    head(out, status, "text/plain; charset=utf-8", sentence.len() + 1, line);
+    head(out, status, "text/plain; charset=utf-8", sentence.len() + 1, Line::DRAIN);
     out.extend_from_slice(sentence.as_bytes());
     out.push(b'\n');
-}
-
-/// Path and query of a target, which may be a whole URL (RFC 9112).
-fn split(target: &str) -> (&str, &[u8]) {
-    let path = match target.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains(['/', '?']) => rest.find('/').map_or("/", |at| &rest[at..]),
-        _ => target,
-    };
-    let path = path.split('#').next().unwrap_or_default();
-    path.split_once('?').map_or((path, &[]), |(path, query)| (path, query.as_bytes()))
 }
 
 /// Whom we serve: who is at the other end, or whom a trusted proxy speaks for.
