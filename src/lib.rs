@@ -13,6 +13,7 @@ pub mod text; //     a stranger's words, made safe for screens and file systems
 pub mod glob; //     patterns for paths: which files
 pub mod peer_key; // what the owner of a torrent calls one connection
 pub mod json; //     JSON as it is written, a value at a time
+pub mod prometheus; // metrics as they are written
 pub mod bencode; //  values, strict decoder with spans and limits, canonical encoder
 pub mod sha1; //     SHA-1 of pieces: one at a time, and several at once where the processor can
 
@@ -48,6 +49,7 @@ pub mod lsd; //            peers on the local network
 // Heads.
 pub mod torrent; // the owner of one torrent: its loop, a handler per letter
 pub mod session; // many torrents: shared listener, DHT, limits
+pub mod control; // a session is asked over HTTP: JSON, metrics
 pub mod create; //  from files to a .torrent
 
 // The face: the only room that prints.

@@ -2,6 +2,7 @@
 //! the session nothing.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ enum Letter {
     Event(InfoHash, Event, Moment),
     Snapshot(InfoHash, Snapshot, Moment),
     Happening(Box<Happening>, Moment),
+    Control(SocketAddr, Moment),
     Last(Code, Moment),
 }
 
@@ -66,6 +68,11 @@ impl Journal {
     /// The session's audience.
     pub fn audience(&self) -> Box<dyn Audience> {
         Box::new(Ears { letters: self.letters.clone(), output: self.output })
+    }
+
+    /// Says where requests over HTTP are answered.
+    pub fn tell_control(&self, address: SocketAddr) {
+        let _ = self.letters.try_send(Letter::Control(address, Moment::now()));
     }
 
     /// Prints the last words, if someone reads them.
@@ -145,6 +152,7 @@ impl Printer {
                     }
                 }
                 Letter::Happening(happening, now) => self.tell(*happening, now),
+                Letter::Control(address, now) => self.tell_control(address, now),
                 Letter::Last(code, now) => return self.say_goodbye(code, now),
             }
         }
@@ -199,6 +207,14 @@ impl Printer {
         self.output.say(&format!("rill: {words}"));
         if self.output.json {
             self.put(&begin(kind, now).put("message", sentence));
+        }
+    }
+
+    fn tell_control(&self, address: SocketAddr, now: Moment) {
+        if self.output.json {
+            self.put(&begin("control", now).put("address", address.to_string()));
+        } else {
+            self.output.say(&format!("rill: answers at http://{address}/"));
         }
     }
 

@@ -25,6 +25,7 @@ pub mod progress; // what torrents tell, for people
 pub mod events; //   what torrents tell, for programs
 pub mod log; //      what the torrents of a server tell, for whoever reads its log
 pub mod watch; //    from the threads of torrents to the one that prints
+pub mod http; //     where a session is asked, and by whom
 pub mod station; //  what all torrents of one process share
 pub mod journal; //  from the threads of a session to the one that prints
 pub mod work; //     what get and seed have in common

@@ -232,6 +232,9 @@ options! {
     MaxActive "--max-active" None, One("N"), &[Run], "downloads that are active at once; the others wait for their turn (default: 8)";
     OnComplete "--on-complete" None, One("CMD"), &[Run], "run this when a torrent is complete, without a shell, with RILL_NAME, RILL_HASH and RILL_PATH in its environment";
     DhtOnly "--dht-only" None, Nothing, &[Run], "no torrents: be a node of the DHT that others enter by";
+    Http "--http" None, One("ADDR"), &[Run], "serve the JSON API and metrics at ADDR, as 127.0.0.1:6880 (default: nowhere)";
+    HttpToken "--http-token" None, One("TOKEN"), &[Run], "what requests to --http must carry; needed where ADDR is not loopback";
+    HttpHost "--http-host" None, Many("NAME"), &[Run], "another name that requests to --http may be sent to";
     Port "--port" Some("-p"), One("PORT"), &[Get, Seed, Share, Run, Show, Peers, Tracker], "listen on this port (default: the first free of 6881-6889; tracker: 6969; 0: any)";
     Bind "--bind" None, Many("ADDR"), &[Get, Seed, Share, Run, Show, Peers, Check, Tracker], "local address for everything";
     Ipv4 "--ipv4" Some("-4"), Nothing, NET, "speak IPv4 only";

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 
 use super::args::Flags;
 use super::exit::{Code, Failure};
+use super::http;
 use super::journal::Journal;
 use super::options::Opt;
 use super::screen::Output;
@@ -12,6 +13,7 @@ use super::settings::Settings;
 use super::source::{Found, Source};
 use super::station;
 use super::stop::Stop;
+use crate::control::{self, Control};
 use crate::session::{Add, Config, Desk, Refusal, RefusalKind, Session};
 use crate::text::system_words;
 use crate::thread;
@@ -27,6 +29,7 @@ const MAX_ACTIVE: usize = 8;
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
     let max_active = flags.read(Opt::MaxActive, max_active)?.map_or(MAX_ACTIVE, NonZeroUsize::get);
+    let control = http::config(flags)?;
     let (stop, _hang_ups) = Stop::for_service()?;
     station::prepare(output)?;
     let shared = station::share(station::standpoint(&settings))?;
@@ -38,13 +41,28 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     };
     let journal = Journal::start(output, settings.place.dir.clone(), shared.port())?;
     let (session, desk) = Session::open(shared, config, journal.audience());
+    let control = control.map(|config| open(config, &desk, &journal)).transpose()?;
     let stopped = desk.clone();
     stop.then(move || stopped.stop());
     bring(flags.operands.clone(), settings.net.bind, desk, output)?;
     session.run();
+    drop(control);
     let code = stop.code().unwrap_or(Code::Other);
     journal.close(code);
     Ok(code)
+}
+
+/// Begins to answer requests, and says where.
+fn open(config: control::Config, desk: &Desk, journal: &Journal) -> Result<Control, Failure> {
+    let control = Control::start(config, desk.clone()).map_err(|error| {
+        let code = match error {
+            control::StartError::Listen(..) => Code::Network,
+            control::StartError::System(_) => Code::Other,
+        };
+        Failure::new(code, error.to_string())
+    })?;
+    journal.tell_control(control.address());
+    Ok(control)
 }
 
 /// Finds the torrents of the command line, however long that takes, and hands them in.

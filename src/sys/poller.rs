@@ -17,6 +17,8 @@ pub enum Interest {
     Read,
     /// Room to write.
     Write,
+    /// Nothing but its end.
+    Nothing,
     /// Something to take that any of several threads may take: one of them is woken, not all.
     Shared,
 }
@@ -83,6 +85,7 @@ impl Poller {
         let events = match interest {
             Interest::Read => libc::EPOLLIN,
             Interest::Write => libc::EPOLLOUT,
+            Interest::Nothing => 0,
             Interest::Shared => libc::EPOLLIN | libc::EPOLLEXCLUSIVE,
         };
         let mut event = libc::epoll_event { events: events as u32, u64: number };

@@ -1,10 +1,10 @@
 //! How the tracker does, for programs (JSON, Prometheus) and for people.
 
-use std::fmt::Write;
 use std::time::Instant;
 
 use super::desk::{Counted, Desk};
 use crate::json::Object;
+use crate::prometheus::{Labels, Metrics};
 
 /// `GET /stats`: one object; members are added, never renamed.
 pub fn json(desk: &Desk, now: Instant) -> String {
@@ -42,49 +42,35 @@ pub fn json(desk: &Desk, now: Instant) -> String {
 /// `GET /metrics`: the text format of Prometheus.
 pub fn metrics(desk: &Desk, now: Instant) -> String {
     let totals = desk.swarms.totals();
-    let mut text = String::new();
-    let mut put = |name: &str, kind: &str, help: &str, values: &[(&str, u64)]| {
-        writeln!(text, "# HELP rill_tracker_{name} {help}\n# TYPE rill_tracker_{name} {kind}")?;
-        values.iter().try_for_each(|(labels, value)| writeln!(text, "rill_tracker_{name}{labels} {value}"))
-    };
-    let peers = [
-        (r#"{family="ipv4",state="seed"}"#, totals.seeds[0] as u64),
-        (r#"{family="ipv4",state="leech"}"#, totals.leeches[0] as u64),
-        (r#"{family="ipv6",state="seed"}"#, totals.seeds[1] as u64),
-        (r#"{family="ipv6",state="leech"}"#, totals.leeches[1] as u64),
+    let seeds_and_leeches: [(Labels<'_>, u64); 4] = [
+        (&[("family", "ipv4"), ("state", "seed")], totals.seeds[0] as u64),
+        (&[("family", "ipv4"), ("state", "leech")], totals.leeches[0] as u64),
+        (&[("family", "ipv6"), ("state", "seed")], totals.seeds[1] as u64),
+        (&[("family", "ipv6"), ("state", "leech")], totals.leeches[1] as u64),
     ];
-    let requests = [
-        (r#"{protocol="http",kind="announce"}"#, desk.counted(Counted::HttpAnnounce)),
-        (r#"{protocol="http",kind="scrape"}"#, desk.counted(Counted::HttpScrape)),
-        (r#"{protocol="http",kind="page"}"#, desk.counted(Counted::HttpPage)),
-        (r#"{protocol="http",kind="refused"}"#, desk.counted(Counted::HttpRefused)),
-        (r#"{protocol="udp",kind="connect"}"#, desk.counted(Counted::UdpConnect)),
-        (r#"{protocol="udp",kind="announce"}"#, desk.counted(Counted::UdpAnnounce)),
-        (r#"{protocol="udp",kind="scrape"}"#, desk.counted(Counted::UdpScrape)),
-        (r#"{protocol="udp",kind="refused"}"#, desk.counted(Counted::UdpRefused)),
+    let requests: [(Labels<'_>, u64); 8] = [
+        (&[("protocol", "http"), ("kind", "announce")], desk.counted(Counted::HttpAnnounce)),
+        (&[("protocol", "http"), ("kind", "scrape")], desk.counted(Counted::HttpScrape)),
+        (&[("protocol", "http"), ("kind", "page")], desk.counted(Counted::HttpPage)),
+        (&[("protocol", "http"), ("kind", "refused")], desk.counted(Counted::HttpRefused)),
+        (&[("protocol", "udp"), ("kind", "connect")], desk.counted(Counted::UdpConnect)),
+        (&[("protocol", "udp"), ("kind", "announce")], desk.counted(Counted::UdpAnnounce)),
+        (&[("protocol", "udp"), ("kind", "scrape")], desk.counted(Counted::UdpScrape)),
+        (&[("protocol", "udp"), ("kind", "refused")], desk.counted(Counted::UdpRefused)),
     ];
-    let connections = [
-        (r#"{end="accepted"}"#, desk.counted(Counted::Accepted)),
-        (r#"{end="dropped"}"#, desk.counted(Counted::Dropped)),
+    let connections: [(Labels<'_>, u64); 2] = [
+        (&[("end", "accepted")], desk.counted(Counted::Accepted)),
+        (&[("end", "dropped")], desk.counted(Counted::Dropped)),
     ];
-    let uptime_s = desk.open_for(now).as_secs();
-    put("uptime_seconds", "gauge", "Time since the start.", &[("", uptime_s)])
-        .and_then(|()| put("torrents", "gauge", "Swarms known.", &[("", totals.torrents as u64)]))
-        .and_then(|()| put("peers", "gauge", "Peers known.", &peers))
-        .and_then(|()| {
-            put("downloads", "gauge", "Downloads completed, of the swarms known.", &[("", totals.downloads)])
-        })
-        .and_then(|()| put("requests_total", "counter", "Requests answered.", &requests))
-        .and_then(|()| {
-            put(
-                "connections_total",
-                "counter",
-                "Connections taken, and closed before their time.",
-                &connections,
-            )
-        })
-        .expect("a String takes everything");
-    text
+    let one = |value: u64| [(&[] as Labels<'_>, value)];
+    let mut metrics = Metrics::new("rill_tracker_");
+    metrics.gauge("uptime_seconds", "Time since the start.", one(desk.open_for(now).as_secs()));
+    metrics.gauge("torrents", "Swarms known.", one(totals.torrents as u64));
+    metrics.gauge("peers", "Peers known.", seeds_and_leeches);
+    metrics.gauge("downloads", "Downloads completed, of the swarms known.", one(totals.downloads));
+    metrics.counter("requests_total", "Requests answered.", requests);
+    metrics.counter("connections_total", "Connections taken, and closed before their time.", connections);
+    metrics.into_text()
 }
 
 /// `GET /`: a few lines for who looks by with a browser.
