@@ -147,27 +147,37 @@ fn private() -> Torrent {
     torrent
 }
 
-/// Names a third peer to a rill, under every number that its extensions may have; gives that third peer.
-fn name_a_third(torrent: &Torrent, folder: &Folder) -> (Seeder, Running, Link) {
+/// The number under which a rill wants to hear of peers, if at all.
+fn pex_number(hello: &[u8]) -> Option<u8> {
+    let at = hello.windows(9).position(|window| window == b"6:ut_pexi")?;
+    Some(hello[at + 9] - b'0')
+}
+
+/// Names a third peer to a rill, under this number of PEX or the rill's own; gives all that must stay alive, with
+/// that third peer first.
+fn name_a_third(
+    torrent: &Torrent,
+    folder: &Folder,
+    number: Option<u8>,
+) -> (Seeder, Link, u8, Seeder, Running) {
     let [seeder, third] = [(); 2].map(|()| Seeder::start(torrent, Character::NeverUnchokes));
     let (rill, address) = stuck_rill(torrent, folder, &seeder);
-    let (mut link, _) = introduce(address, torrent);
+    let (mut link, hello) = introduce(address, torrent);
+    let number = number.or(pex_number(&hello)).expect("the rill says its number");
     let IpAddr::V4(ip) = third.address.ip() else { panic!("it listens on IPv4") };
     let compact = [&ip.octets()[..], &third.address.port().to_be_bytes()].concat();
     let payload = [&b"d5:added6:"[..], &compact, b"7:added.f1:\0e"].concat();
-    for number in 1..=5 {
-        link.say(&Message::Extended(number, payload.clone())).unwrap();
-    }
-    (third, rill, link)
+    link.say(&Message::Extended(number, payload)).unwrap();
+    (third, link, number, seeder, rill)
 }
 
 #[test]
 fn a_third_peer_that_someone_names_is_dialled_but_not_for_a_private_torrent() {
     let (open, folder) = (Torrent::single("pex.bin", 1 << 20, 64 << 10), Folder::new("pex"));
-    let (third, _rill, _link) = name_a_third(&open, &folder);
+    let (third, _link, number, _seeder, _rill) = name_a_third(&open, &folder, None);
     wait_until("the rill should dial whom it was told of", || third.connections() > 0);
     let (private, folder) = (private(), Folder::new("private"));
-    let (third, _rill, link) = name_a_third(&private, &folder);
+    let (third, link, _, _seeder, _rill) = name_a_third(&private, &folder, Some(number));
     // Elsewhere it is dialled at once.
     while link.hear(Duration::from_secs(2)).expect("the rill should stay").is_some() {}
     assert_eq!(third.connections(), 0);
