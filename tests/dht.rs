@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Folder, PATIENCE, Rill, Torrent, fresh_listener, wait_until};
+use common::{Ended, Folder, PATIENCE, Rill, Torrent, fresh_listener, json, wait_until};
 use rill::dht::node::{Dht, DhtConfig};
 use rill::id::InfoHash;
 
@@ -63,22 +63,54 @@ fn a_node_that_a_torrent_names_is_an_entrance() {
     torrent.compare(to.path()).unwrap();
 }
 
+/// `rill peers` of this torrent, which may ask the DHT that this node belongs to.
+fn peers(file: &Path, router: &str, more: &[&str]) -> Ended {
+    let rill = Rill::new(["peers"]).arg(file).args(["--bind", "127.0.0.1", "--dht-bootstrap", router]);
+    rill.env("RILL_NO_DHT", "0").args(more).run()
+}
+
+#[test]
+fn peers_lists_whom_the_dht_names_and_says_so_when_asked() {
+    let (torrent, folder) = (Torrent::single("dht.bin", 50_000, 16 << 10), Folder::new("dht-peers"));
+    let (router, place) = router();
+    let bootstrap = vec![("127.0.0.1".to_owned(), router.port())];
+    let bind = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let seeder = Dht::start(DhtConfig { bind, bootstrap, ..DhtConfig::default() }).unwrap();
+    seeder.find_peers(InfoHash::from_hex(&torrent.hex()).unwrap(), Some(7001), |_| true);
+    wait_until("it should be announced", || named(&router, &torrent, Duration::from_secs(1)) > 0);
+    let file = torrent.write_file(&folder, &[]);
+    let line = "Peer 0 is ip: 127.0.0.1 port: 7001";
+    assert_eq!(peers(&file, &place, &[]).expect(0).stdout, format!("Got 1 peers\n{line}\n"));
+    assert_eq!(peers(&file, &place, &["-v"]).expect(0).stdout, format!("Got 1 peers\n{line} source: dht\n"));
+    let ended = peers(&file, &place, &["--json"]);
+    let first = json::read_lines(&ended.expect(0).stdout).remove(0);
+    assert_eq!((first["event"].as_str(), first["source"].as_str()), ("peer", "dht"));
+    peers(&file, "127.0.0.1:9", &[]).expect(4).says("no tracker and no node of the DHT has answered");
+    let (_, bytes) = private(&torrent);
+    let file = folder.write("private.torrent", &bytes);
+    peers(&file, &place, &[]).expect(4).says("there is no tracker to ask");
+}
+
+/// A private torrent's info-hash and bytes, made from an open one.
+fn private(open: &Torrent) -> (String, Vec<u8>) {
+    let bytes = open.encode(&[]);
+    // `private` sorts behind `pieces`, which is the last key of a single file's info.
+    let mut private = bytes[..bytes.len() - 2].to_vec();
+    private.extend(b"7:privatei1eee");
+    let folder = Folder::new("made-private");
+    let shown = Rill::new(["show", "--json"]).arg(folder.write("private.torrent", &private)).run();
+    assert!(shown.expect(0).stdout.replace(' ', "").contains("\"private\":true"), "{}", shown.stdout);
+    let hash = shown.stdout.split("\"info_hash\"").nth(1).unwrap();
+    (hash.chars().filter(char::is_ascii_hexdigit).take(40).collect(), private)
+}
+
 #[test]
 fn a_private_torrent_is_never_announced() {
     let open = Torrent::single("open.bin", 50_000, 16 << 10);
     let (router, place) = router();
     let folder = Folder::new("private");
-    let info = |torrent: &Torrent| torrent.encode(&[]);
-    let bytes = info(&open);
-    // `private` sorts behind `pieces`, which is the last key of a single file's info.
-    let end = bytes.len() - 2;
-    let mut private = bytes[..end].to_vec();
-    private.extend(b"7:privatei1eee");
+    let (hash, private) = private(&open);
     let file = folder.write("private.torrent", &private);
-    let shown = Rill::new(["show", "--json", file.to_str().unwrap()]).run();
-    assert!(shown.expect(0).stdout.replace(' ', "").contains("\"private\":true"), "{}", shown.stdout);
-    let hash = shown.stdout.split("\"info_hash\"").nth(1).unwrap();
-    let hash: String = hash.chars().filter(char::is_ascii_hexdigit).take(40).collect();
     open.write_content(&folder);
     let open_file = open.write_file(&folder, &[]);
     let both = seed(&file, &folder, &place).arg(open_file).start();

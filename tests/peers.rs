@@ -123,6 +123,17 @@ fn totals_are_scraped() {
 }
 
 #[test]
+fn who_named_a_peer_is_said_when_asked() {
+    let torrent = torrent();
+    let tracker = Tracker::start(Answer::Peers(vec!["127.0.0.1:7".parse().unwrap()]));
+    let link = format!("magnet:?xt=urn:btih:{}&tr={}&x.pe=127.0.0.1:8", torrent.hex(), tracker.url());
+    let ended = Rill::new(["peers", &link, "--peer", "127.0.0.1:9", "-v"]).run();
+    let list = "Got 3 peers\nPeer 0 is ip: 127.0.0.1 port: 9 source: user\n\
+        Peer 1 is ip: 127.0.0.1 port: 8 source: magnet\nPeer 2 is ip: 127.0.0.1 port: 7 source: tracker\n";
+    assert!(ended.expect(0).stdout.ends_with(list), "{}", ended.stdout);
+}
+
+#[test]
 fn a_link_and_a_peer_by_hand_need_no_tracker() {
     let torrent = torrent();
     let seeder = Seeder::start(&torrent, Character::Good);

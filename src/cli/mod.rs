@@ -27,6 +27,7 @@ pub mod log; //      what the torrents of a server tell, for whoever reads its l
 pub mod watch; //    from the threads of torrents to the one that prints
 pub mod http; //     where a session is asked, and by whom
 pub mod station; //  what all torrents of one process share
+pub mod around; //   peers whom no tracker named
 pub mod journal; //  from the threads of a session to the one that prints
 pub mod work; //     what get and seed have in common
 

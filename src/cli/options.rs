@@ -105,7 +105,8 @@ pub const COMMANDS: &[CommandRow] = &[
         at_least: 1,
         at_most: 1,
         summary: "announce, and print the peers",
-        details: "",
+        details: "The DHT and the local network are asked too, but not about private torrents; with -v each peer's source is named: \
+                  tracker, dht, lsd, incoming (a neighbour that answered us), magnet, user.",
     },
     CommandRow {
         command: Check,
@@ -213,8 +214,6 @@ use Takes::{Many, Nothing, One};
 const ALL: &[Command] = &[Get, Seed, Share, Run, Show, Peers, Check, Create, Tracker];
 /// Those that talk to peers.
 const NET: &[Command] = &[Get, Seed, Share, Run, Show, Peers];
-/// Those that talk to peers as one of the swarm.
-const SWARM: &[Command] = &[Get, Seed, Share, Run, Show];
 /// Those that move data.
 const MOVE: &[Command] = &[Get, Seed, Share, Run];
 /// Those that look for a given torrent's peers.
@@ -246,8 +245,8 @@ options! {
     NoPex "--no-pex" None, Nothing, NET, "don't exchange addresses with peers";
     NoLsd "--no-lsd" None, Nothing, NET, "don't look on the local network";
     NoWebseeds "--no-webseeds" None, Nothing, &[Get, Seed, Run], "don't download from web servers";
-    DhtBootstrap "--dht-bootstrap" None, Many("HOST:PORT"), SWARM, "enter the DHT here instead of by the well-known routers";
-    Encryption "--encryption" None, One("MODE"), SWARM, "prefer, require or off (default: plain first, then encrypted; accept both)";
+    DhtBootstrap "--dht-bootstrap" None, Many("HOST:PORT"), NET, "enter the DHT here instead of by the well-known routers";
+    Encryption "--encryption" None, One("MODE"), NET, "prefer, require or off (default: plain first, then encrypted; accept both)";
     MaxPeers "--max-peers" None, One("N"), MOVE, "connections at most (default: 50)";
     Memory "--memory" None, One("SIZE"), MOVE, "buffers for pieces in flight (default: 32M)";
     Down "--down" None, One("RATE"), MOVE, "download at most so many bytes a second, as 500K or 5M (0: no limit)";

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, unbounded};
 
 use super::args::Flags;
+use super::around::Around;
 use super::exit::{Code, Failure};
 use super::json::{Array, Object};
 use super::options::Opt;
@@ -17,6 +18,7 @@ use super::source::{Found, Source};
 use super::unix_time_s;
 use crate::id::{InfoHash, PeerId, random_bytes};
 use crate::peer::probe::{Claims, Probe, Visit, probe};
+use crate::swarm;
 use crate::text::system_words;
 use crate::thread;
 use crate::tracker::announce::{
@@ -45,8 +47,9 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
     let bind = settings.net.bind;
-    let round = Round::of(Source::of(&flags.operands[0]).load(bind)?, &settings, bind, output)?;
-    if flags.has(Opt::Scrape) { round.scrape() } else { round.announce(flags.has(Opt::Pieces)) }
+    let scrape = flags.has(Opt::Scrape);
+    let round = Round::of(Source::of(&flags.operands[0]).load(bind)?, &settings, scrape, output)?;
+    if scrape { round.scrape() } else { round.announce(flags.has(Opt::Pieces)) }
 }
 
 /// One round of questions about one torrent.
@@ -56,8 +59,10 @@ struct Round {
     /// How many pieces there are, where the metadata is known.
     pieces: Option<u32>,
     trackers: Vec<String>,
-    /// Peers named by hand or by the link.
-    peers: Vec<SocketAddr>,
+    /// Who asks around beside the trackers, if anyone.
+    around: Option<Around>,
+    /// Peers, and who named them: by hand or by the link, at first.
+    peers: Vec<(swarm::Source, SocketAddr)>,
     /// How peers are visited.
     encryption: Encryption,
     output: Output,
@@ -75,22 +80,19 @@ struct Told<T> {
 }
 
 impl Round {
-    fn of(found: Found, settings: &Settings, bind: Option<IpAddr>, output: Output) -> Result<Self, Failure> {
-        let discovery = &settings.discovery;
-        let (info_hash, left, pieces, mut trackers, named) = match found {
+    fn of(found: Found, settings: &Settings, scrape: bool, output: Output) -> Result<Self, Failure> {
+        let (discovery, bind) = (&settings.discovery, settings.net.bind);
+        let mut nodes = Vec::new();
+        let (info_hash, left, pieces, mut trackers, named, private) = match found {
             Found::Torrent(torrent) => {
-                let geometry = torrent.info.geometry;
-                let trackers = torrent.trackers.concat();
-                (
-                    torrent.info.info_hash,
-                    geometry.total_bytes(),
-                    Some(geometry.pieces()),
-                    trackers,
-                    Vec::new(),
-                )
+                let (info, trackers) = (torrent.info, torrent.trackers.concat());
+                let geometry = info.geometry;
+                let (left, pieces) = (geometry.total_bytes(), Some(geometry.pieces()));
+                nodes = torrent.nodes;
+                (info.info_hash, left, pieces, trackers, Vec::new(), info.private)
             }
             // How much is left isn't known; what counts is that it is something.
-            Found::Link(link) => (link.info_hash, 1, None, link.trackers, link.peers),
+            Found::Link(link) => (link.info_hash, 1, None, link.trackers, link.peers, false),
         };
         trackers.extend(discovery.trackers.iter().cloned());
         if !discovery.use_trackers {
@@ -99,15 +101,26 @@ impl Round {
         let by_hand =
             discovery.peers.iter().map(|(host, port)| look_up((host.as_str(), *port), host, output));
         let by_link = named.iter().map(|peer| look_up(peer.as_str(), peer, output));
-        let peers: Vec<SocketAddr> = by_hand.chain(by_link).flatten().collect();
-        if trackers.is_empty() && peers.is_empty() {
+        let by_hand = by_hand.flatten().map(|peer| (swarm::Source::User, peer));
+        let by_link = by_link.flatten().map(|peer| (swarm::Source::Magnet, peer));
+        let peers: Vec<_> = by_hand.chain(by_link).collect();
+        // Trackers alone are scraped, and they alone hear of private torrents (BEP 27).
+        let around = if scrape || private { Ok(None) } else { Around::ask(info_hash, &nodes, settings) };
+        let nobody = trackers.is_empty() && peers.is_empty();
+        let around = match around {
+            // Where the port is taken, trackers are still there to ask.
+            Err(_) if !nobody => None,
+            around => around?,
+        };
+        if nobody && around.is_none() {
             return Err(Failure::new(
                 Code::Network,
                 "there is no tracker to ask; name one with --tracker URL",
             ));
         }
-        let port = match settings.net.port {
-            Port::Exactly(port) if port != 0 => port,
+        let port = match (settings.net.port, &around) {
+            (Port::Exactly(port), _) if port != 0 => port,
+            (_, Some(around)) => around.port(),
             _ => free_port(bind),
         };
         let mut key = [0; 4];
@@ -115,7 +128,16 @@ impl Round {
         let who =
             Identity { info_hash, peer_id: PeerId::generate(), port, key: u32::from_ne_bytes(key), bind };
         let progress = Progress { left, ..Progress::default() };
-        Ok(Self { who, progress, pieces, trackers, peers, encryption: settings.net.encryption, output })
+        Ok(Self {
+            who,
+            progress,
+            pieces,
+            trackers,
+            around,
+            peers,
+            encryption: settings.net.encryption,
+            output,
+        })
     }
 
     /// Announces everywhere, prints the peers, and takes leave again: we have nothing to give.
@@ -129,12 +151,18 @@ impl Round {
         let mut welcome = Vec::new();
         for told in answers {
             if let Ok(answer) = told.outcome {
-                self.peers.extend(answer.peers);
+                self.peers.extend(answer.peers.into_iter().map(|peer| (swarm::Source::Tracker, peer)));
                 welcome.push(told.url);
             }
         }
+        if let Some(around) = self.around.take() {
+            self.peers.extend(around.listen(!self.peers.is_empty()));
+            if self.peers.is_empty() && welcome.is_empty() && !around.has_nodes() {
+                return Err(Failure::new(Code::Network, "no tracker and no node of the DHT has answered"));
+            }
+        }
         let mut seen = HashSet::new();
-        self.peers.retain(|peer| seen.insert(*peer));
+        self.peers.retain(|(_, peer)| seen.insert(*peer));
         self.print_peers()?;
         if with_pieces {
             self.print_pieces()?;
@@ -180,7 +208,11 @@ impl Round {
         }
         let failures = answers.iter().filter_map(|told| told.outcome.as_ref().err()).map(ToString::to_string);
         let failures: Vec<String> = failures.collect();
-        if !failures.is_empty() && failures.len() == answers.len() && self.peers.is_empty() {
+        if !failures.is_empty()
+            && failures.len() == answers.len()
+            && self.peers.is_empty()
+            && self.around.is_none()
+        {
             return Err(Failure::new(Code::Network, failures.join("; ")));
         }
         failures.iter().for_each(|failure| self.output.say(&format!("rill: {failure}")));
@@ -247,12 +279,13 @@ impl Round {
         if !self.output.json {
             screen::print(&format!("Got {} peers", self.peers.len()))?;
         }
-        for (at, peer) in self.peers.iter().enumerate() {
+        for (at, (source, peer)) in self.peers.iter().enumerate() {
             screen::print(&if self.output.json {
                 let object = self.event("peer").put("address", peer.to_string()).put("state", "found");
-                object.put("number", at).to_string()
+                object.put("source", source.to_string()).put("number", at).to_string()
             } else {
-                format!("Peer {at} is ip: {} port: {}", peer.ip(), peer.port())
+                let source = if self.output.verbose { format!(" source: {source}") } else { String::new() };
+                format!("Peer {at} is ip: {} port: {}{source}", peer.ip(), peer.port())
             })?;
         }
         Ok(())
@@ -262,7 +295,7 @@ impl Round {
     fn print_pieces(&self) -> Result<(), Failure> {
         let Identity { info_hash, peer_id, bind, .. } = self.who;
         let visit = Visit { info_hash, peer_id, pieces: self.pieces, bind, encryption: self.encryption };
-        let visits = all_at_once("probe", self.peers.clone(), move |peer| {
+        let visits = all_at_once("probe", self.peers.clone(), move |(_, peer)| {
             probe(*peer, visit, PROBE_WAIT).map_err(|error| error.to_string())
         })?;
         let mut waiting = BTreeMap::new();
@@ -279,7 +312,7 @@ impl Round {
     }
 
     fn print_probe(&self, at: usize, found: Result<Probe, String>) -> Result<(), Failure> {
-        let address = self.peers[at];
+        let (_, address) = self.peers[at];
         if self.output.json {
             let object = self.event("peer").put("address", address.to_string());
             let object = match found {

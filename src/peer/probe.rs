@@ -1,4 +1,4 @@
-//! A short visit: connect, shake hands, hear what a peer has, and leave. For `rill peers --pieces`.
+//! A short visit: connect, shake hands, hear what a peer has, and leave. For `rill peers`.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::PeerError;
 use super::greeting::{self, Host, Patience};
+use super::listener::Arrival;
 use crate::bitfield::Bitfield;
 use crate::geometry::MAX_PIECES;
 use crate::id::{InfoHash, PeerId};
 use crate::text::system_words;
 use crate::wire::client::client_name;
+use crate::wire::extension::{self, ExtensionHandshake};
 use crate::wire::handshake::Reserved;
 use crate::wire::message::{MAX_FRAME_BYTES, Message, MessageError};
 use crate::wire::mse::Encryption;
@@ -127,6 +129,23 @@ pub fn probe(address: SocketAddr, visit: Visit, wait: Duration) -> Result<Probe,
     }
     let has = line.claims(visit.pieces)?;
     Ok(Probe { peer_id: theirs.peer_id, client: client_name(theirs.peer_id), has })
+}
+
+/// Hears from a peer that came to us where it listens (BEP 10's `p`), and hangs up. It blocks for `wait` at most;
+/// give it a thread.
+pub fn listens_at(arrival: Arrival, wait: Duration) -> Option<SocketAddr> {
+    let Arrival { mut address, greeted } = arrival;
+    let (rx, tx) = greeted.ciphers.unzip();
+    let until = Instant::now() + wait;
+    let mut line = Line { stream: greeted.stream, early: greeted.leftover, rx, tx, until };
+    let mut body = Vec::new();
+    while line.frame(&mut body).is_ok() {
+        if let Ok(Message::Extended { id: extension::HANDSHAKE, payload }) = Message::decode(&body) {
+            address.set_port(ExtensionHandshake::decode(payload).ok()?.listen_port?);
+            return Some(address);
+        }
+    }
+    None
 }
 
 impl ProbeError {

@@ -10,9 +10,12 @@ use crate::id::{InfoHash, PeerId};
 use crate::lsd::Lsd;
 use crate::peer::greeting::Host;
 use crate::peer::listener::{self, Listener};
+use crate::peer::probe;
 use crate::peer::throttle::Throttle;
 use crate::picker::Order;
 use crate::storage::Place;
+use crate::swarm::Source;
+use crate::thread;
 use crate::torrent::{Around, Choice, Finding, Goal, Letter, Limits, Mailbox, Net, Patience, Task, What};
 use crate::wire::handshake::Reserved;
 use crate::wire::mse::Encryption;
@@ -20,6 +23,9 @@ use crate::wire::mse::Encryption;
 /// How long a download has before the well-known routers are troubled: most with a tracker are over, or under
 /// way.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a neighbour may take to say where it listens: it says so with its first words.
+const ARRIVAL_WAIT: Duration = Duration::from_secs(2);
 
 /// How we stand in the net.
 #[derive(Clone, Debug)]
@@ -154,6 +160,34 @@ impl Shared {
     pub fn open_door(&self, info_hash: InfoHash, mailbox: Mailbox) {
         let door = move |arrival| mailbox.put(Letter::Arrived(Box::new(arrival)));
         self.listener.register(info_hash, Box::new(door));
+    }
+
+    /// Looks for the peers of a torrent without any tracker: by the DHT, where nothing is announced, and by a call on
+    /// the local network. Neighbours answer it by coming to us, and stay no longer than it takes to say where they
+    /// listen. Never to be called for a private torrent (BEP 27).
+    pub fn look_around(
+        &self,
+        info_hash: InfoHash,
+        tell: impl Fn(Source, Vec<SocketAddr>) -> bool + Clone + Send + 'static,
+    ) {
+        if let Some(dht) = &self.around.dht {
+            let tell = tell.clone();
+            dht.find_peers(info_hash, None, move |peers| tell(Source::Dht, peers));
+        }
+        if let Some(lsd) = &self.around.lsd {
+            let came = tell.clone();
+            let door = move |arrival| {
+                let came = came.clone();
+                let ask = move || probe::listens_at(arrival, ARRIVAL_WAIT);
+                let told = move |end: Result<Option<SocketAddr>, String>| {
+                    end.ok().flatten().map(|peer| came(Source::Incoming, vec![peer]));
+                };
+                // Without room for a thread it is one neighbour less.
+                thread::spawn("arrival", ask, told).is_ok()
+            };
+            self.listener.register(info_hash, Box::new(door));
+            lsd.find_peers(info_hash, self.listener.port(), move |peers| tell(Source::Lsd, peers));
+        }
     }
 
     /// Nobody is let in any more who comes for this torrent.

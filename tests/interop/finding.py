@@ -112,9 +112,9 @@ def opentracker(kind):
         return "scraped: " + ", ".join(scraped.splitlines()[-3:])
 
 
-def rill(*words) -> str:
+def rill(*words, inside=()) -> str:
     """What a rill that runs to its end says on standard output."""
-    command = [Rill.program, *words]
+    command = [*inside, Rill.program, *words]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
@@ -213,6 +213,12 @@ def lsd_alone():
             stage.check(out, Rill())
             if '"source":"lsd"' not in get.output() + seed.output():
                 raise AssertionError("they met in another way:\n" + get.output()[-3000:])
+            for side in (get, seed):
+                if side.output().count('"state":"connected"') != 1:
+                    raise AssertionError("each is heard over IPv4 and IPv6, and met once:\n" + side.output()[-3000:])
+            listed = rill("peers", "--no-dht", stage.file, inside=there)
+            if "Got 1 peers\n" not in listed:
+                raise AssertionError(f"the seed is there, and rill peers says {listed!r}")
             return f"whole after {get.ended - get.started:.2f} s"
         finally:
             seed.stop()
