@@ -83,13 +83,17 @@ pub fn split(target: &str) -> (&str, &[u8]) {
 /// Writes the head of an answer. `status` is its number and words (`200 OK`), with more headers behind them
 /// where there are any; `length` is that of the body that follows.
 pub fn head(out: &mut Vec<u8>, status: &str, kind: &str, length: usize, line: Line) {
+    // Not by one format: the tracker does this for every announce, and it shows.
+    for part in ["HTTP/1.1 ", status, "\r\nContent-Type: ", kind, "\r\nContent-Length: "] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    write!(out, "{length}").expect("a Vec takes everything");
     let connection = match line {
-        Line { end: End::Close | End::Drain, .. } => "Connection: close\r\n",
-        Line { end: End::Keep, is_old: true } => "Connection: keep-alive\r\n",
-        Line { end: End::Keep, is_old: false } => "",
+        Line { end: End::Close | End::Drain, .. } => "\r\nConnection: close\r\n\r\n",
+        Line { end: End::Keep, is_old: true } => "\r\nConnection: keep-alive\r\n\r\n",
+        Line { end: End::Keep, is_old: false } => "\r\n\r\n",
     };
-    write!(out, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{connection}\r\n")
-        .expect("a Vec takes everything");
+    out.extend_from_slice(connection.as_bytes());
 }
 
 #[cfg(test)]

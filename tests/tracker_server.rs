@@ -3,7 +3,9 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -274,8 +276,74 @@ fn answer_to(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// What must not be announced, and what is said about it.
+const BAD: [(&str, &str); 9] = [
+    ("info_hash=%00%01%fF%7eAAAAAAAAAAAAAAAA&port=0", "port `0` can't be reached"),
+    ("info_hash=%00%01%fF%7eAAAAAAAAAAAAAAAA&port=70000", "port `70000` can't be reached"),
+    ("info_hash=%00%01%fF%7eAAAAAAAAAAAAAAAAA&port=1", "info_hash has 21 bytes"),
+    ("info_hash=%25%2541AAAAAAAAAAAAAAA&port=1", "info_hash has 19 bytes"),
+    ("info_hash=+AAAAAAAAAAAAAAAAAAA%0D%0A&port=1", "info_hash has 22 bytes"),
+    ("info_hash=%00&port=1", "info_hash has 1 bytes"),
+    ("info_hash=%0g&port=1", "a % stands without two"),
+    ("info_hash=%&port=1", "a % stands without two"),
+    ("port=1", "info_hash is missing"),
+];
+
+/// Rude until told to stop: heads without end, garbage, and announces that can't be meant.
+fn be_rude(address: SocketAddr, enough: &AtomicBool) {
+    let huge = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 1 << 20]].concat();
+    while !enough.load(Relaxed) {
+        let answer = answer_to(address, &huge);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        for garbage in
+            [&b"\x16\x03\x01\x02\0"[..], b"\0\0\0\0", b"GET\r\n\r\n", b"nonsense / HTTP/1.1\r\n\r\n"]
+        {
+            let answer = answer_to(address, garbage);
+            assert!(answer.starts_with("HTTP/1.1 40"), "{answer}");
+        }
+        for (query, words) in BAD {
+            expect(&get(address, &format!("/announce?{WHO}&{query}")), words.as_bytes());
+        }
+    }
+}
+
+/// Sends requests without end on one connection until told to stop, and reads whatever comes.
+fn be_greedy(address: SocketAddr, enough: &AtomicBool) {
+    let mut stream = dial(address);
+    let mut reader = stream.try_clone().unwrap();
+    let reading = thread::spawn(move || while reader.read(&mut [0; 1 << 16]).is_ok_and(|got| got > 0) {});
+    let requests = b"GET / HTTP/1.1\r\n\r\n".repeat(1000);
+    while !enough.load(Relaxed) && stream.write_all(&requests).is_ok() {}
+    stream.shutdown(Shutdown::Both).unwrap();
+    reading.join().unwrap();
+}
+
+/// Announces this many swarms that nobody else is in, over UDP.
+fn invent(address: SocketAddr, swarms: u32) {
+    let udp = Udp::connect(address);
+    for number in 0..swarms {
+        let mut hash = [7; 20];
+        hash[..4].copy_from_slice(&number.to_be_bytes());
+        udp.announce(&hash, 1, 1);
+    }
+}
+
+/// A server that answers every connection's first bytes at once: what it takes to answer is this machine's doing.
+fn answer_at_once() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(b"\r\n\r\nhere you are"));
+        }
+    });
+    address
+}
+
 #[test]
 fn a_good_client_is_served_beside_a_rude_crowd() {
+    const INVENTED: u32 = 100_000;
     let tracker = tracker(&["--bind", "127.0.0.1"]);
     let address = tracker.at();
     // Connections that send a letter now and then, and those that never read.
@@ -289,43 +357,43 @@ fn a_good_client_is_served_beside_a_rude_crowd() {
             stream
         })
         .collect();
-    let rude = thread::spawn(move || {
-        let huge = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 1 << 20]].concat();
-        for _ in 0..10 {
-            let answer = answer_to(address, &huge);
-            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
-            for garbage in
-                [&b"\x16\x03\x01\x02\0"[..], b"\0\0\0\0", b"GET\r\n\r\n", b"nonsense / HTTP/1.1\r\n\r\n"]
-            {
-                let answer = answer_to(address, garbage);
-                assert!(answer.starts_with("HTTP/1.1 40"), "{answer}");
-            }
-        }
+    let enough = Arc::new(AtomicBool::new(false));
+    let rude = [be_rude, be_greedy].map(|manner| {
+        let enough = Arc::clone(&enough);
+        thread::spawn(move || manner(address, &enough))
     });
-    let invented = thread::spawn(move || {
-        let udp = Udp::connect(address);
-        for number in 0..100_000_u32 {
-            let mut hash = [7; 20];
-            hash[..4].copy_from_slice(&number.to_be_bytes());
-            udp.announce(&hash, 1, 1);
-        }
-    });
-    let mut took = Vec::new();
-    let mut trickle = 0;
-    while !invented.is_finished() || took.len() < 100 {
+    let invented = thread::spawn(move || invent(address, INVENTED));
+    let other = answer_at_once();
+    let (mut took, mut others) = (Vec::new(), Vec::new());
+    while !invented.is_finished() || took.len() < 2000 {
         let start = Instant::now();
         expect(&tracker.announce("info_hash=AAAAAAAAAAAAAAAAAAAA&port=1&left=0"), b"8:complete");
         took.push(start.elapsed());
-        trickle += 1;
-        let _ = slow[trickle % 200].write_all(b"x");
+        let start = Instant::now();
+        get(other, "/");
+        others.push(start.elapsed());
+        let _ = slow[took.len() % 200].write_all(b"x");
     }
+    enough.store(true, Relaxed);
     invented.join().unwrap();
-    rude.join().unwrap();
+    rude.into_iter().for_each(|one| one.join().unwrap());
     took.sort_unstable();
-    let (most, worst) = (took[took.len() * 95 / 100], took.last().unwrap());
-    eprintln!("{} announces beside the crowd: 95 % under {most:?}, the slowest {worst:?}", took.len());
-    assert!(most < Duration::from_millis(100), "95 % of announces took up to {most:?}");
-    assert!(tracker.stats().contains(r#""torrents":100001,"#), "{}", tracker.stats());
+    let (most, worst) = (took[took.len() * 999 / 1000], took[took.len() - 1]);
+    let machine = others.into_iter().max().unwrap();
+    eprintln!(
+        "{} announces beside the crowd: half under {:?}, 99.9 % under {most:?}, the slowest {worst:?}; \
+         the slowest of a server that only answers {machine:?}",
+        took.len(),
+        took[took.len() / 2],
+    );
+    let limit = Duration::from_millis(100);
+    assert!(most < limit, "99.9 % of announces took up to {most:?}");
+    // Where so many want the processor, it alone may keep anyone waiting for that long.
+    assert!(
+        worst < limit + machine,
+        "the slowest announce took {worst:?}, the machine alone up to {machine:?}"
+    );
+    assert!(tracker.stats().contains(&format!("\"torrents\":{},", INVENTED + 1)), "{}", tracker.stats());
     // The slow ones have been closed, or will be, though they never stop sending.
     wait_until("slow and deaf connections should be closed", || {
         slow.iter_mut().for_each(|stream| drop(stream.write_all(b"x")));
@@ -339,24 +407,15 @@ fn a_good_client_is_served_beside_a_rude_crowd() {
 #[test]
 fn bad_requests_get_a_sentence() {
     let tracker = tracker(&["--bind", "127.0.0.1"]);
-    let hash = "info_hash=%00%01%fF%7eAAAAAAAAAAAAAAAA";
-    for (query, words) in [
-        (format!("{hash}&port=0"), "port `0` can't be reached"),
-        (format!("{hash}&port=70000"), "port `70000` can't be reached"),
-        (format!("{hash}A&port=1"), "info_hash has 21 bytes"),
-        ("info_hash=%00&port=1".into(), "info_hash has 1 bytes"),
-        ("info_hash=%0g&port=1".into(), "a % stands without two"),
-        ("info_hash=%&port=1".into(), "a % stands without two"),
-        ("port=1".into(), "info_hash is missing"),
-    ] {
-        let body = tracker.announce(&query);
+    for (query, words) in BAD {
+        let body = tracker.announce(query);
         expect(&body, b"d14:failure reason");
         expect(&body, words.as_bytes());
         expect(&body, b"8:retry in5:nevere");
     }
-    expect(&tracker.announce(&format!("{hash}&port=1")), b"8:complete");
+    expect(&tracker.announce("info_hash=%00%01%fF%7eAAAAAAAAAAAAAAAA&port=1"), b"8:complete");
     expect(&get(tracker.at(), "/scrape"), b"failure reason");
     let metrics = String::from_utf8(get(tracker.at(), "/metrics")).unwrap();
-    assert!(metrics.contains("requests_total{protocol=\"http\",kind=\"refused\"} 8\n"), "{metrics}");
+    assert!(metrics.contains("requests_total{protocol=\"http\",kind=\"refused\"} 10\n"), "{metrics}");
     assert!(answer_to(tracker.at(), b"GET /other HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 404 "));
 }

@@ -1,18 +1,18 @@
 //! Announce, scrape and stats over HTTP: from the bytes of a request to the bytes of an answer, without a socket.
 
-use std::io::Write as _;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 
 use super::access::forwarded;
 use super::desk::{Clerk, Counted};
 use super::query::{self, Announce};
 use super::stats;
-use super::swarms::{Guest, Taker, Wanted};
+use super::swarms::{Guest, Wanted};
+use super::writing::{Form, List, number, put_head, string};
 use crate::bencode::{Dict, encode};
 use crate::compact;
 pub use crate::http::End;
-use crate::http::{Line, MAX_HEADERS, head, head_end, is_no_head, split};
-use crate::id::PeerId;
+use crate::http::{Line, MAX_HEADERS, head_end, is_no_head, split};
 
 /// The longest head of a request, in bytes: the longest honest announce has one, a scrape of two hundred swarms
 /// has eight thousand.
@@ -20,6 +20,13 @@ pub const MAX_HEAD: usize = 8 * 1024;
 
 /// What a refusal for what may change is to be tried again after, in minutes (BEP 31).
 const RETRY_MINUTES: u32 = 60;
+
+/// What plain text says of itself.
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// What is told to who asks for anything else.
+const NOTHING_HERE: &str =
+    "There is nothing here; a tracker answers at /announce, /scrape, /stats and /metrics.\n";
 
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,9 +57,9 @@ pub fn answer(clerk: &mut Clerk, bytes: &[u8], from: IpAddr, out: &mut Vec<u8>) 
         }
         return None;
     };
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(&bytes[..end]) {
+    let mut headers = [MaybeUninit::uninit(); MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(&bytes[..end], &mut headers) {
         Ok(httparse::Status::Complete(used)) => {
             let end = respond(clerk, &request, from, out);
             Some(Answered { used, end })
@@ -78,30 +85,35 @@ fn respond(clerk: &mut Clerk, request: &httparse::Request<'_, '_>, from: IpAddr,
         return End::Drain;
     }
     let (path, query) = split(request.path.unwrap_or_default());
-    let plain = "text/plain; charset=utf-8";
-    let (status, kind, body) = match path {
-        "/announce" => ("200 OK", plain, announce(clerk, query, client(clerk, request, from))),
-        "/scrape" => ("200 OK", plain, scrape(clerk, query)),
-        "/" => ("200 OK", plain, stats::page(&clerk.desk, clerk.now).into_bytes()),
-        "/stats" => ("200 OK", "application/json", stats::json(&clerk.desk, clerk.now).into_bytes()),
-        "/metrics" => {
-            let kind = "text/plain; version=0.0.4; charset=utf-8";
-            ("200 OK", kind, stats::metrics(&clerk.desk, clerk.now).into_bytes())
+    let at = out.len();
+    let (status, kind) = match path {
+        "/announce" => {
+            announce(clerk, query, client(clerk, request, from), out);
+            ("200 OK", PLAIN)
+        }
+        "/scrape" => {
+            scrape(clerk, query, out);
+            ("200 OK", PLAIN)
+        }
+        "/" | "/stats" | "/metrics" => {
+            clerk.count(Counted::HttpPage);
+            let (text, kind) = match path {
+                "/stats" => (stats::json(&clerk.desk, clerk.now), "application/json"),
+                "/metrics" => {
+                    (stats::metrics(&clerk.desk, clerk.now), "text/plain; version=0.0.4; charset=utf-8")
+                }
+                _ => (stats::page(&clerk.desk, clerk.now), PLAIN),
+            };
+            out.extend_from_slice(text.as_bytes());
+            ("200 OK", kind)
         }
         _ => {
             clerk.count(Counted::HttpRefused);
-            let text =
-                "There is nothing here; a tracker answers at /announce, /scrape, /stats and /metrics.\n";
-            ("404 Not Found", plain, text.as_bytes().to_vec())
+            out.extend_from_slice(NOTHING_HERE.as_bytes());
+            ("404 Not Found", PLAIN)
         }
     };
-    if matches!(path, "/" | "/stats" | "/metrics") {
-        clerk.count(Counted::HttpPage);
-    }
-    head(out, status, kind, body.len(), line);
-    if method == "GET" {
-        out.extend_from_slice(&body);
-    }
+    put_head(out, at, status, kind, line, method == "GET");
     line.end
 }
 
@@ -116,9 +128,10 @@ fn sends_body(request: &httparse::Request<'_, '_>) -> bool {
 /// Refuses what is no request of ours; the connection closes behind it.
 fn refuse(clerk: &Clerk, out: &mut Vec<u8>, status: &str, sentence: &str) {
     clerk.count(Counted::HttpRefused);
-    head(out, status, "text/plain; charset=utf-8", sentence.len() + 1, Line::DRAIN);
+    let at = out.len();
     out.extend_from_slice(sentence.as_bytes());
     out.push(b'\n');
+    put_head(out, at, status, PLAIN, Line::DRAIN, true);
 }
 
 /// Whom we serve: who is at the other end, or whom a trusted proxy speaks for.
@@ -132,101 +145,48 @@ fn client(clerk: &Clerk, request: &httparse::Request<'_, '_>, from: IpAddr) -> I
     told.next().and_then(|header| forwarded(header.value, trusted)).unwrap_or(from)
 }
 
-fn announce(clerk: &mut Clerk, query: &[u8], from: IpAddr) -> Vec<u8> {
+fn announce(clerk: &mut Clerk, query: &[u8], from: IpAddr, out: &mut Vec<u8>) {
     let asked = match Announce::parse(query) {
         Ok(asked) => asked,
         // The same words won't be better next time.
-        Err(fault) => return failure(clerk, &fault.to_string(), Retry::Never),
+        Err(fault) => return failure(clerk, &fault.to_string(), Retry::Never, out),
     };
     if !clerk.permits(&asked.info_hash) {
         let sentence = format!("info_hash {} is not served here", asked.info_hash);
-        return failure(clerk, &sentence, Retry::Later);
+        return failure(clerk, &sentence, Retry::Later, out);
     }
     let ip = asked.ip.filter(|_| clerk.desk.rules.allow_ip_param).unwrap_or(from);
     let address = SocketAddr::new(ip, asked.port);
     if !compact::is_dialable(address) {
-        return failure(clerk, &format!("nobody can be reached at {address}"), Retry::Never);
+        return failure(clerk, &format!("nobody can be reached at {address}"), Retry::Never, out);
     }
     clerk.count(Counted::HttpAnnounce);
     let Announce { info_hash, peer_id, key, is_seed, event, .. } = asked;
     let guest = Guest { info_hash, peer_id, key, address, is_seed, event };
-    let mut list = List { compact: asked.compact, ids: !asked.no_peer_id, ..List::default() };
+    let form = if asked.compact { Form::Compact } else { Form::Dictionaries { ids: !asked.no_peer_id } };
+    let mut list = List::new(form, asked.num_want);
     let swarm = clerk.announce(&guest, Wanted::Both(asked.num_want), &mut list);
     // The keys in their order, by hand: this is done for every announce, and `Dict` keeps each in a tree.
-    let mut body = Vec::with_capacity(256 + list.v4.len() + list.v6.len());
-    body.push(b'd');
-    number(&mut body, "complete", swarm.seeds);
-    number(&mut body, "downloaded", swarm.downloads);
+    number(out, b"d8:completei", swarm.seeds);
+    number(out, b"10:downloadedi", swarm.downloads);
     match from {
-        IpAddr::V4(ip) => bytes(&mut body, "external ip", &ip.octets()),
-        IpAddr::V6(ip) => bytes(&mut body, "external ip", &ip.octets()),
+        IpAddr::V4(ip) => string(out, b"11:external ip", &ip.octets()),
+        IpAddr::V6(ip) => string(out, b"11:external ip", &ip.octets()),
     }
-    number(&mut body, "incomplete", swarm.leeches);
-    number(&mut body, "interval", clerk.desk.rules.interval.as_secs());
-    number(&mut body, "min interval", clerk.desk.rules.min_interval.as_secs());
-    if list.compact {
-        bytes(&mut body, "peers", &list.v4);
-        if !list.v6.is_empty() {
-            bytes(&mut body, "peers6", &list.v6);
-        }
-    } else {
-        body.extend_from_slice(b"5:peersl");
-        body.extend_from_slice(&list.v4);
-        body.push(b'e');
-    }
+    number(out, b"10:incompletei", swarm.leeches);
+    number(out, b"8:intervali", clerk.desk.rules.interval.as_secs());
+    number(out, b"12:min intervali", clerk.desk.rules.min_interval.as_secs());
+    list.write(out);
     if let Some(id) = asked.tracker_id {
-        bytes(&mut body, "tracker id", &id);
+        string(out, b"10:tracker id", &id);
     }
-    body.push(b'e');
-    body
+    out.push(b'e');
 }
 
-fn number(body: &mut Vec<u8>, key: &str, value: u64) {
-    write!(body, "{}:{key}i{value}e", key.len()).expect("a Vec takes everything");
-}
-
-fn bytes(body: &mut Vec<u8>, key: &str, value: &[u8]) {
-    write!(body, "{}:{key}{}:", key.len(), value.len()).expect("a Vec takes everything");
-    body.extend_from_slice(value);
-}
-
-/// Peers on their way into an answer: packed (BEP 23, BEP 7), or as the items of a list of dictionaries (BEP 3).
-#[derive(Default)]
-struct List {
-    compact: bool,
-    ids: bool,
-    v4: Vec<u8>,
-    v6: Vec<u8>,
-}
-
-impl Taker for List {
-    fn take(&mut self, address: &[u8], peer_id: &PeerId) {
-        match (self.compact, address.len()) {
-            (true, compact::V4_BYTES) => self.v4.extend_from_slice(address),
-            (true, _) => self.v6.extend_from_slice(address),
-            (false, _) => {
-                let v4 = address.len() == compact::V4_BYTES;
-                let read =
-                    if v4 { compact::read_v4(address).next() } else { compact::read_v6(address).next() };
-                let peer = read.expect("a packed address has the length of one family's");
-                // Both families are in one list here: nothing but packing needs them apart.
-                let out = &mut self.v4;
-                out.push(b'd');
-                bytes(out, "ip", peer.ip().to_string().as_bytes());
-                if self.ids {
-                    bytes(out, "peer id", peer_id.as_bytes());
-                }
-                number(out, "port", peer.port().into());
-                out.push(b'e');
-            }
-        }
-    }
-}
-
-fn scrape(clerk: &Clerk, query: &[u8]) -> Vec<u8> {
+fn scrape(clerk: &Clerk, query: &[u8], out: &mut Vec<u8>) {
     let hashes = match query::scraped(query) {
         Ok(hashes) => hashes,
-        Err(fault) => return failure(clerk, &fault.to_string(), Retry::Never),
+        Err(fault) => return failure(clerk, &fault.to_string(), Retry::Never, out),
     };
     clerk.count(Counted::HttpScrape);
     let mut files = Dict::new();
@@ -240,7 +200,7 @@ fn scrape(clerk: &Clerk, query: &[u8]) -> Vec<u8> {
         }
     }
     let flags = Dict::new().put("min_request_interval", clerk.desk.rules.min_interval.as_secs());
-    encode(Dict::new().put("files", files).put("flags", flags))
+    out.extend(encode(Dict::new().put("files", files).put("flags", flags)));
 }
 
 /// When to come back after a refusal (BEP 31).
@@ -249,13 +209,13 @@ enum Retry {
     Later,
 }
 
-fn failure(clerk: &Clerk, sentence: &str, retry: Retry) -> Vec<u8> {
+fn failure(clerk: &Clerk, sentence: &str, retry: Retry, out: &mut Vec<u8>) {
     clerk.count(Counted::HttpRefused);
     let failure = Dict::new().put("failure reason", sentence);
-    encode(match retry {
+    out.extend(encode(match retry {
         Retry::Never => failure.put("retry in", "never"),
         Retry::Later => failure.put("retry in", RETRY_MINUTES),
-    })
+    }));
 }
 
 #[cfg(test)]

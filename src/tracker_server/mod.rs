@@ -6,6 +6,7 @@ pub mod access; //     whom and what is served
 pub mod desk; //       what all workers share
 pub mod query; //      what is asked over HTTP
 pub mod stats; //      how it does
+pub mod writing; //    answers over HTTP on their way into the buffer
 pub mod http; //       announce, scrape, stats over HTTP: bytes to bytes
 pub mod udp; //        announce, scrape over UDP: packet to packet
 pub mod connection; // one HTTP connection

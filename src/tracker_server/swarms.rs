@@ -222,8 +222,11 @@ impl Swarms {
         shard.totals.sub(&swarm.totals());
         change(swarm);
         shard.totals.add(&swarm.totals());
-        // Wrapping, as atomics do: fewer than before is a large number added.
-        self.peers.fetch_add(swarm.len().wrapping_sub(before), Relaxed);
+        // Mostly it is the same, and the workers don't take the number from each other to say so. Wrapping, as
+        // atomics do: fewer than before is a large number added.
+        if swarm.len() != before {
+            self.peers.fetch_add(swarm.len().wrapping_sub(before), Relaxed);
+        }
     }
 
     /// Closes the swarm that has been silent for longest, of a few of this shard chosen by lot.

@@ -15,6 +15,10 @@ use crate::sys::{Datagrams, Interest, Poller};
 /// How many connections are taken before others are looked at.
 const ACCEPTED_AT_ONCE: usize = 64;
 
+/// After how many connections' turns the shared sockets are looked at: a newcomer who asks one thing doesn't wait
+/// behind everyone who asks much, but a millisecond.
+const SERVED_AT_ONCE: usize = 16;
+
 /// How many batches of packets are answered before others are looked at.
 const BATCHES_AT_ONCE: usize = 4;
 
@@ -53,6 +57,10 @@ pub struct Worker {
     poller: Poller,
     connections: Vec<Option<Watched>>,
     free: Vec<usize>,
+    /// Who has a turn in the next round, whether anything new comes or not.
+    turns: Vec<usize>,
+    /// Counts rounds: in each, everyone who waits has one turn.
+    round: u64,
     max_connections: usize,
     batch: Datagrams,
     scratch: Scratch,
@@ -62,6 +70,8 @@ pub struct Worker {
 struct Watched {
     connection: Connection,
     interest: Interest,
+    /// The round in which it was served last.
+    served: u64,
 }
 
 impl Worker {
@@ -84,8 +94,20 @@ impl Worker {
             poller.add(socket, number, Interest::Shared)?;
         }
         let (batch, scratch) = (Datagrams::default(), Scratch::default());
-        let (connections, free) = (Vec::new(), Vec::new());
-        Ok(Self { clerk, sockets, _stop: stop, poller, connections, free, max_connections, batch, scratch })
+        let (connections, free, turns) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self {
+            clerk,
+            sockets,
+            _stop: stop,
+            poller,
+            connections,
+            free,
+            turns,
+            round: 0,
+            max_connections,
+            batch,
+            scratch,
+        })
     }
 
     /// Serves until it is told to stop.
@@ -94,26 +116,41 @@ impl Worker {
     /// When the kernel refuses to wait.
     pub fn run(mut self) -> io::Result<()> {
         let sockets = Arc::clone(&self.sockets);
-        let listeners = sockets.listeners.len();
-        let mut happened = Vec::new();
+        let shared = (sockets.listeners.len() + sockets.datagrams.len()) as u64;
+        let (mut happened, mut places) = (Vec::new(), Vec::new());
         let mut look_at = Instant::now() + LOOK;
         loop {
-            self.poller.wait(LOOK, &mut happened)?;
+            let pause = if self.turns.is_empty() { LOOK } else { Duration::ZERO };
+            self.poller.wait(pause, &mut happened)?;
             self.clerk.wake(Instant::now());
+            self.round += 1;
+            places.append(&mut self.turns);
             for number in happened.drain(..) {
                 match number {
                     STOP => return Ok(()),
-                    CONNECTIONS.. => self.serve((number - CONNECTIONS) as usize),
-                    shared => match sockets.listeners.get(shared as usize) {
-                        Some(listener) => self.accept(listener),
-                        None => self.exchange(&sockets.datagrams[shared as usize - listeners]),
-                    },
+                    CONNECTIONS.. => places.push((number - CONNECTIONS) as usize),
+                    number => self.welcome(&sockets, number),
                 }
+            }
+            for (count, place) in places.drain(..).enumerate() {
+                if count % SERVED_AT_ONCE == SERVED_AT_ONCE - 1 {
+                    (0..shared).for_each(|number| self.welcome(&sockets, number));
+                }
+                self.serve(place);
             }
             if self.clerk.now >= look_at {
                 self.drop_late();
                 look_at = self.clerk.now + LOOK;
             }
+        }
+    }
+
+    /// Looks at the shared socket with this number.
+    fn welcome(&mut self, sockets: &Sockets, number: u64) {
+        let number = number as usize;
+        match sockets.listeners.get(number) {
+            Some(listener) => self.accept(listener),
+            None => self.exchange(&sockets.datagrams[number - sockets.listeners.len()]),
         }
     }
 
@@ -135,13 +172,18 @@ impl Worker {
             // What it asks is there already, mostly; and mostly it asks once.
             match connection.serve(&mut self.clerk, &mut self.scratch) {
                 Waits::Over => {}
-                Waits::ToRead => self.keep(connection, Interest::Read),
-                Waits::ToWrite => self.keep(connection, Interest::Write),
+                Waits::ToRead => drop(self.keep(connection, Interest::Read)),
+                Waits::ToWrite => drop(self.keep(connection, Interest::Write)),
+                Waits::Turn => {
+                    let place = self.keep(connection, Interest::Read);
+                    self.turns.extend(place);
+                }
             }
         }
     }
 
-    fn keep(&mut self, connection: Connection, interest: Interest) {
+    /// Gives its place; none when the kernel has no memory to watch one more.
+    fn keep(&mut self, connection: Connection, interest: Interest) -> Option<usize> {
         if self.connections.len() - self.free.len() >= self.max_connections {
             self.drop_oldest();
         }
@@ -150,20 +192,29 @@ impl Worker {
             self.connections.len() - 1
         });
         let number = CONNECTIONS + place as u64;
-        if self.poller.add(&connection.stream, number, interest).is_ok() {
-            self.connections[place] = Some(Watched { connection, interest });
-        } else {
+        if self.poller.add(&connection.stream, number, interest).is_err() {
             self.free.push(place);
+            return None;
         }
+        self.connections[place] = Some(Watched { connection, interest, served: self.round });
+        Some(place)
     }
 
     fn serve(&mut self, place: usize) {
         // One that was closed a moment ago may still have been told of.
         let Some(Some(watched)) = self.connections.get_mut(place) else { return };
+        if watched.served == self.round {
+            return;
+        }
+        watched.served = self.round;
         let interest = match watched.connection.serve(&mut self.clerk, &mut self.scratch) {
             Waits::Over => return self.close(place),
             Waits::ToRead => Interest::Read,
             Waits::ToWrite => Interest::Write,
+            Waits::Turn => {
+                self.turns.push(place);
+                Interest::Read
+            }
         };
         if interest != watched.interest {
             watched.interest = interest;
