@@ -61,6 +61,11 @@ pub enum Event {
     },
     /// Every selected byte is verified, flushed, and under its final name.
     Complete,
+    /// What vouches for the data of a complete torrent in a later run; only to those who keep it.
+    Vouched {
+        /// Bytes for the `record` of what is known from an earlier run.
+        record: Vec<u8>,
+    },
     /// Something a person should know; the work goes on.
     Warning(String),
     /// What only `--verbose` shows.

@@ -127,7 +127,7 @@ impl Face for Events {
                 self.output.say(&format!("rill: {message}"));
                 begin("warning", Some(row), now).put("message", message)
             }
-            Event::Note(_) => return,
+            Event::Note(_) | Event::Vouched { .. } => return,
         };
         self.put(&object);
     }

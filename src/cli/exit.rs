@@ -92,9 +92,10 @@ impl From<StorageError> for Failure {
         let code = match &error {
             StorageError::DiskFull { .. } | StorageError::NoInodes { .. } => Code::DiskFull,
             StorageError::InTheWay { .. } => Code::InTheWay,
-            StorageError::Truncated { .. } | StorageError::Io { .. } | StorageError::DiskThread(_) => {
-                Code::Disk
-            }
+            StorageError::Truncated { .. }
+            | StorageError::Gone { .. }
+            | StorageError::Io { .. }
+            | StorageError::DiskThread(_) => Code::Disk,
             StorageError::Stopped => Code::Other,
         };
         Self::new(code, error.to_string())

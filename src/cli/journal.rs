@@ -65,6 +65,12 @@ impl Journal {
         Ok(Self { letters, done, output })
     }
 
+    /// Tells something that a person may like to know.
+    pub fn note(&self, sentence: &str) {
+        let happening = Box::new(Happening::Note(sentence.to_owned()));
+        let _ = self.letters.try_send(Letter::Happening(happening, Moment::now()));
+    }
+
     /// The session's audience.
     pub fn audience(&self) -> Box<dyn Audience> {
         Box::new(Ears { letters: self.letters.clone(), output: self.output })
@@ -181,6 +187,14 @@ impl Printer {
                 let how = how.map(|_| Ending::Shared).map_err(Failure::from);
                 if let Some(Page { rows, face }) = self.pages.get_mut(&title.info_hash) {
                     face.ended(rows, 0, &how, now);
+                }
+            }
+            Happening::Hook { name, line, failed } => {
+                let mark = if failed { "warning: " } else { "" };
+                self.output.say(&format!("{name}: on-complete: {mark}{line}"));
+                if self.output.json {
+                    let object = begin("hook", now).put("name", name).put("line", line).put("failed", failed);
+                    self.put(&object);
                 }
             }
             Happening::Warning(sentence) => self.line("warning", &sentence, now),

@@ -50,7 +50,7 @@ impl Face for Log {
                 let size = for_people(info.content_bytes());
                 self.talk(row, &format!("{size} in {files} files"));
             }
-            Event::Checking { .. } => {}
+            Event::Checking { .. } | Event::Vouched { .. } => {}
             Event::Tracker { url, outcome } => match outcome {
                 Ok(says) => {
                     if let Some(warning) = &says.warning {

@@ -250,6 +250,7 @@ impl Face for Progress {
             }
             Event::Warning(sentence) => self.warn(rows, at, sentence),
             Event::Note(sentence) => self.talk(rows, at, sentence),
+            Event::Vouched { .. } => {}
         }
     }
 

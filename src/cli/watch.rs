@@ -117,6 +117,7 @@ impl Reporter {
 pub fn is_of_interest(output: Output, event: &Event) -> bool {
     match event {
         Event::Note(_) => output.verbose && !output.json,
+        Event::Vouched { .. } => false,
         Event::Piece { .. } | Event::File { .. } => output.json || output.verbose,
         Event::Peer { change, .. } => {
             output.json || output.verbose || matches!(change, PeerChange::Banned { .. })

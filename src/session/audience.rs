@@ -31,6 +31,15 @@ pub enum Happening {
     Resumed(Title),
     /// The owner of a torrent has ended by itself: it was shared for as long as was asked, or can't go on.
     Ended(Title, Result<Ended, TorrentError>),
+    /// What is run at a torrent's completion said a line, or has ended.
+    Hook {
+        /// The torrent's name.
+        name: String,
+        /// What was said, or how it ended.
+        line: String,
+        /// Whether it failed.
+        failed: bool,
+    },
     /// Something a person should know.
     Warning(String),
     /// Something a person may like to know.

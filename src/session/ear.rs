@@ -29,6 +29,8 @@ pub enum Told {
     Stands(Snapshot),
     /// Everything wanted is there.
     Complete,
+    /// What vouches for it in a later run.
+    Vouched(Vec<u8>),
     /// The owner has ended; nothing comes after this.
     Ended(Result<Ended, TorrentError>),
     /// The owner's thread has failed, which is a fault in rill; nothing comes after this.
@@ -43,6 +45,8 @@ pub struct Ear {
     audience: Box<dyn Watcher + Send>,
     /// The last snapshot: the same again is no news.
     last: Snapshot,
+    /// It was complete in an earlier run, and nothing was fetched since: that it is complete is no news either.
+    was_complete: bool,
 }
 
 impl Ear {
@@ -52,8 +56,9 @@ impl Ear {
         number: u64,
         news: Sender<News>,
         audience: Box<dyn Watcher + Send>,
+        was_complete: bool,
     ) -> Self {
-        Self { info_hash, number, news, audience, last: Snapshot::default() }
+        Self { info_hash, number, news, audience, last: Snapshot::default(), was_complete }
     }
 
     fn tell(&self, what: Told) {
@@ -70,8 +75,13 @@ impl Watcher for Ear {
                 self.last.phase = Phase::Checking;
                 self.tell(Told::Stands(self.last.clone()));
             }
+            Event::Piece { .. } => self.was_complete = false,
             Event::Complete => self.tell(Told::Complete),
+            Event::Vouched { record } => self.tell(Told::Vouched(record.clone())),
             _ => {}
+        }
+        if self.was_complete && matches!(event, Event::Complete | Event::File { .. }) {
+            return;
         }
         self.audience.event(event);
     }

@@ -1,6 +1,5 @@
 //! One torrent of a session: what is known of it, and whether an owner is at work on it.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,6 +7,7 @@ use crate::id::InfoHash;
 use crate::report::{Phase, Snapshot};
 use crate::torrent::{Mailbox, What};
 
+use super::kept::{Kept, Totals};
 use super::order::{Row, State};
 
 /// One torrent of a session.
@@ -15,46 +15,25 @@ use super::order::{Row, State};
 pub struct Entry {
     /// What it is, by the best that is known: a link becomes a whole torrent once peers have told.
     pub what: What,
-    /// The folder its files are in.
-    pub dir: PathBuf,
-    /// Whether someone paused it.
-    pub paused: bool,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// What went each way.
-    pub totals: Totals,
-    /// When it was added, in Unix seconds.
-    pub added_s: u64,
-    /// When it was complete, in Unix seconds.
-    pub completed_s: Option<u64>,
-    /// What vouches for its data on disk, once it was complete.
-    pub record: Option<Vec<u8>>,
-    /// Whether everything is to be hashed, whatever was trusted.
-    pub recheck: bool,
+    /// What is remembered of it between runs; its totals are those of owners that are gone.
+    pub kept: Kept,
     /// What it is up to.
     pub work: Work,
     /// What it told last.
     pub snapshot: Snapshot,
-    /// Whether there is something of it that isn't saved.
-    pub unsaved: bool,
+    /// What of it isn't saved.
+    pub unsaved: Unsaved,
 }
 
-/// Where a torrent comes from: it goes when the last of these is gone.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Origin {
-    /// Someone asked for it, by the command line or an order.
-    pub by_hand: bool,
-    /// The files in watched folders that name it.
-    pub files: BTreeSet<PathBuf>,
-}
-
-/// What went each way, in bytes.
+/// What of a torrent isn't saved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Totals {
-    /// Received by owners that are gone.
-    pub downloaded: u64,
-    /// Sent by owners that are gone.
-    pub uploaded: u64,
+pub struct Unsaved {
+    /// What it holds.
+    pub papers: bool,
+    /// What is remembered of it.
+    pub kept: bool,
+    /// What went each way when it was saved last.
+    pub totals: Totals,
 }
 
 /// What a torrent is up to.
@@ -91,20 +70,16 @@ pub struct Owner {
 impl Entry {
     /// A torrent that was added just now.
     pub fn new(what: What, dir: PathBuf, added_s: u64) -> Self {
-        Self {
-            what,
-            dir,
-            paused: false,
-            origin: Origin::default(),
-            totals: Totals::default(),
-            added_s,
-            completed_s: None,
-            record: None,
-            recheck: false,
-            work: Work::Rests,
-            snapshot: Snapshot::default(),
-            unsaved: true,
-        }
+        let mut kept = Kept::new(what.info_hash(), dir, added_s);
+        kept.selection = what.selection().to_vec();
+        let unsaved = Unsaved { papers: true, kept: true, ..Unsaved::default() };
+        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), unsaved }
+    }
+
+    /// A torrent of an earlier run.
+    pub fn restored(what: What, kept: Kept) -> Self {
+        let unsaved = Unsaved { totals: kept.totals, ..Unsaved::default() };
+        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), unsaved }
     }
 
     /// Which torrent it is.
@@ -128,22 +103,27 @@ impl Entry {
     /// What went each way since it was added.
     pub fn totals(&self) -> Totals {
         Totals {
-            downloaded: self.totals.downloaded + self.snapshot.downloaded,
-            uploaded: self.totals.uploaded + self.snapshot.uploaded,
+            downloaded: self.kept.totals.downloaded + self.snapshot.downloaded,
+            uploaded: self.kept.totals.uploaded + self.snapshot.uploaded,
         }
     }
 
     /// Its owner is gone: what it counted stays.
     pub fn close_books(&mut self) {
-        self.totals = self.totals();
+        self.kept.totals = self.totals();
         let Snapshot { total, done, pieces, have, .. } = self.snapshot;
         self.snapshot = Snapshot { total, done, pieces, have, ..Snapshot::default() };
+    }
+
+    /// What is remembered of it, as of now.
+    pub fn keep(&self) -> Kept {
+        Kept { totals: self.totals(), ..self.kept.clone() }
     }
 
     /// What it is doing.
     pub fn state(&self) -> State {
         match &self.work {
-            _ if self.paused => State::Paused,
+            _ if self.kept.paused => State::Paused,
             Work::Rests | Work::Ends(_) => State::Queued,
             Work::Failed { .. } => State::Error,
             Work::Shared => State::Shared,
@@ -161,7 +141,7 @@ impl Entry {
         let Snapshot { down_bytes_per_s, up_bytes_per_s, peers, seeds, eta_s, .. } = self.snapshot;
         let Totals { downloaded, uploaded } = self.totals();
         let size = self.snapshot.total.or_else(|| self.what.size());
-        let whole = self.completed_s.is_some() && self.snapshot.total.is_none();
+        let whole = self.kept.completed_s.is_some() && self.snapshot.total.is_none();
         let note = match &self.work {
             Work::Failed { why, .. } => Some(why.clone()),
             _ => self.snapshot.waiting.clone(),
@@ -169,7 +149,7 @@ impl Entry {
         Row {
             info_hash: self.info_hash(),
             name: self.what.name(),
-            dir: self.dir.clone(),
+            dir: self.kept.dir.clone(),
             size,
             done: if whole { size.unwrap_or(0) } else { self.snapshot.done },
             state: self.state(),
@@ -182,8 +162,8 @@ impl Entry {
             seeds,
             eta_s,
             note,
-            added_s: self.added_s,
-            completed_s: self.completed_s,
+            added_s: self.kept.added_s,
+            completed_s: self.kept.completed_s,
         }
     }
 }

@@ -7,33 +7,51 @@
 mod shared; //   what all torrents of one process share
 mod order; //    what a session is asked, and what it answers
 mod audience; // whoever is told what happens
+mod kept; //     what is remembered of a torrent
+mod folder; //   the state folder, and how it is read
+mod keeper; //   the thread that writes it
+mod watched; //  the watched folders
+mod hooks; //    what is run when a torrent is complete
 mod queue; //    whose turn it is
 mod entry; //    one torrent, and whether an owner is at work on it
 mod ear; //      what a torrent tells, on its way to us
 mod obey; //     what becomes of each order
 mod owners; //   owners begin and end
+mod sightings; // what becomes of what was seen in watched folders
+mod endings; //  what becomes of a torrent that is complete
+mod saves; //    what is remembered goes to the keeper
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use crate::id::InfoHash;
-use crate::torrent::{Letter, Sharing};
+use crate::torrent::Sharing;
 
 pub use audience::{Audience, Happening, Title};
 use ear::News;
 use entry::Entry;
+pub use folder::{Folder, Found};
+use hooks::Hooks;
+pub use keeper::Keeper;
+use kept::Kept;
 use order::Order;
 pub use order::{Add, Desk, Refusal, RefusalKind, Row, State};
 pub use shared::{OpenError, Shared, Standpoint, Terms};
+use watched::Watch;
 
 /// How often the queue and those who wait to be tried again are looked at when nothing happens.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How long owners may take to end: with what is saved then, a stop is over in three seconds.
-const LEAVE: Duration = Duration::from_millis(2500);
+const LEAVE: Duration = Duration::from_millis(1800);
+
+/// How long saving may take then.
+const SAVE: Duration = Duration::from_millis(600);
 
 /// What a session is started with.
 #[derive(Clone, Debug)]
@@ -46,6 +64,10 @@ pub struct Config {
     pub sharing: Sharing,
     /// Downloads that may be active at once.
     pub max_active: usize,
+    /// Folders whose `.torrent` and `.magnet` files are taken on.
+    pub watch: Vec<PathBuf>,
+    /// What is run when a torrent is complete: a program and its arguments; nothing when empty.
+    pub on_complete: Vec<OsString>,
 }
 
 /// Many torrents in one process.
@@ -60,17 +82,38 @@ pub struct Session {
     leaving: BTreeMap<InfoHash, owners::Leaving>,
     next_place: u64,
     next_owner: u64,
+    keeper: Keeper,
+    watch: Watch,
+    hooks: Hooks,
+    /// When what went each way is saved again.
+    next_totals: Instant,
+    /// Nothing begins any more.
+    closing: bool,
     orders: Receiver<Order>,
     tell: Sender<News>,
     news: Receiver<News>,
 }
 
 impl Session {
-    /// A session without torrents, and the desk where it is asked for things.
-    pub fn open(shared: Shared, config: Config, audience: Box<dyn Audience>) -> (Self, Desk) {
+    /// A session with the torrents that were found in its state folder, and the desk where it is asked for things.
+    ///
+    /// # Errors
+    /// When the system has no room for one more thread.
+    pub fn open(
+        shared: Shared,
+        config: Config,
+        mut audience: Box<dyn Audience>,
+        folder: Folder,
+        found: Found,
+    ) -> io::Result<(Self, Desk)> {
         let (order, orders) = unbounded();
         let (tell, news) = unbounded();
-        let session = Self {
+        found.warnings.into_iter().for_each(|warning| audience.hear(Happening::Warning(warning)));
+        let keeper = Keeper::start(folder, shared.dht().cloned())?;
+        let files = |(_, kept): &(_, Kept)| kept.origin.files.clone();
+        let watch = Watch::start(config.watch.clone(), found.torrents.iter().flat_map(files))?;
+        let hooks = Hooks::new(config.on_complete.clone());
+        let mut session = Self {
             shared,
             config,
             audience,
@@ -79,11 +122,18 @@ impl Session {
             leaving: BTreeMap::new(),
             next_place: 0,
             next_owner: 0,
+            keeper,
+            watch,
+            hooks,
+            next_totals: Instant::now() + saves::TOTALS_EVERY,
+            closing: false,
             orders,
             tell,
             news,
         };
-        (session, Desk::new(order))
+        found.torrents.into_iter().for_each(|(what, kept)| session.put_in_line(Entry::restored(what, kept)));
+        session.run_hooks_due();
+        Ok((session, Desk::new(order)))
     }
 
     /// Works until someone says stop, or nobody has a desk any more.
@@ -101,6 +151,9 @@ impl Session {
                     Ok(order) => self.obey(order),
                 },
                 recv(self.news) -> news => self.hear(news.expect("the session holds a sender of its own")),
+                recv(self.watch.sightings()) -> sighting => sighting.into_iter().for_each(|sighting| self.seen(sighting)),
+                recv(self.hooks.told()) -> message => message.into_iter().for_each(|message| self.heard_of_hook(message)),
+                recv(self.keeper.told()) -> saving => saving.into_iter().for_each(|saving| self.heard_of_saving(saving)),
                 recv(crossbeam_channel::at(next_look)) -> _ => {}
             }
         }
@@ -111,6 +164,8 @@ impl Session {
     fn look_around(&mut self, now: Instant) {
         self.try_failed_again(now);
         self.give_turns(now);
+        self.save_now_and_then(now);
+        self.hooks.reap();
     }
 
     fn entry(&self, info_hash: InfoHash) -> Option<&Entry> {
@@ -121,19 +176,21 @@ impl Session {
         self.entries.get_mut(self.places.get(&info_hash)?)
     }
 
-    /// Everyone stops at once, and whoever takes too long is left behind.
+    /// Everyone stops at once, and whoever takes too long is left behind. What they counted is saved.
     fn leave(mut self) {
-        for entry in self.entries.values() {
-            if let Some(owner) = entry.owner() {
-                owner.mailbox.put(Letter::Stop);
-            }
-        }
+        self.closing = true;
+        self.entries.values_mut().for_each(Entry::stop);
         let deadline = Instant::now() + LEAVE;
         while self.owners_at_work() > 0 {
             match self.news.recv_deadline(deadline) {
                 Ok(news) => self.hear(news),
                 Err(_) => break,
             }
+        }
+        self.save_changes(true);
+        if !self.keeper.close(SAVE) {
+            let sentence = "what is to be remembered couldn't be saved in time";
+            self.audience.hear(Happening::Warning(sentence.to_owned()));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::audience::{Happening, Title};
 use super::entry::{Entry, Work};
+use super::kept::Kept;
 use super::order::{Add, Order, Refusal, RefusalKind};
 use super::{Session, unix_now_s};
 use crate::id::InfoHash;
@@ -16,59 +17,85 @@ impl Session {
     /// Does what was asked. Whoever asked may have given up waiting for the answer.
     pub(super) fn obey(&mut self, order: Order) {
         match order {
-            Order::Add(add, answer) => _ = answer.send(self.add(*add)),
-            Order::Remove { info_hash, with_data, answer } => {
-                _ = answer.send(self.remove(info_hash, with_data));
-            }
+            // What is promised is on disk first.
+            Order::Add(add, answer) => match self.add(*add) {
+                Ok(info_hash) => self.save_and_answer(info_hash, answer),
+                refused => _ = answer.send(refused),
+            },
+            Order::Remove { info_hash, with_data, answer } => match self.remove(info_hash, with_data) {
+                Ok(()) => self.forget(info_hash, Some(answer)),
+                refused => _ = answer.send(refused),
+            },
             Order::Pause(info_hash, answer) => _ = answer.send(self.pause(info_hash)),
             Order::Resume(info_hash, answer) => _ = answer.send(self.resume(info_hash)),
             Order::Recheck(info_hash, answer) => _ = answer.send(self.recheck(info_hash)),
             Order::List(answer) => _ = answer.send(self.entries.values().map(Entry::row).collect()),
             Order::Find(info_hash, answer) => _ = answer.send(self.find(info_hash)),
-            Order::Rescan | Order::Stop => {}
+            Order::Rescan => self.watch.look(),
+            Order::Stop => {}
         }
     }
 
     fn add(&mut self, add: Add) -> Result<InfoHash, Refusal> {
         let info_hash = add.what.info_hash();
-        if self.places.contains_key(&info_hash) {
+        if let Some(entry) = self.entry_mut(info_hash) {
+            // It stays from now on, even when no file names it any more.
+            entry.unsaved.kept |= !std::mem::replace(&mut entry.kept.origin.by_hand, true);
             let sentence = format!("the torrent {info_hash} is here already");
             return Err(Refusal::new(RefusalKind::AlreadyThere, sentence));
         }
-        if self.entries.len() >= MAX_TORRENTS {
-            let sentence = format!("there are {MAX_TORRENTS} torrents already, and more aren't taken");
+        if let Some(sentence) = self.is_full() {
             return Err(Refusal::new(RefusalKind::Full, sentence));
         }
         let dir = add.dir.unwrap_or_else(|| self.config.dir.clone());
         let mut entry = Entry::new(add.what, dir, unix_now_s());
-        entry.paused = add.paused;
-        entry.origin.by_hand = true;
+        entry.kept.paused = add.paused;
+        entry.kept.origin.by_hand = true;
         self.enter(entry);
         self.give_turns(Instant::now());
         Ok(info_hash)
     }
 
+    /// Why no more torrents are taken, if that is so.
+    pub(super) fn is_full(&self) -> Option<String> {
+        let full = self.entries.len() >= MAX_TORRENTS;
+        full.then(|| format!("there are {MAX_TORRENTS} torrents already, and more aren't taken"))
+    }
+
     /// Puts a torrent on the list.
     pub(super) fn enter(&mut self, entry: Entry) {
         self.audience.hear(Happening::Added(title_of(&entry)));
+        self.put_in_line(entry);
+    }
+
+    /// Puts a torrent behind all others.
+    pub(super) fn put_in_line(&mut self, mut entry: Entry) {
+        entry.kept.place = self.next_place;
         self.places.insert(entry.info_hash(), self.next_place);
         self.entries.insert(self.next_place, entry);
         self.next_place += 1;
     }
 
     fn remove(&mut self, info_hash: InfoHash, with_data: bool) -> Result<(), Refusal> {
-        let place = self.places.remove(&info_hash).ok_or_else(|| Refusal::no_such(info_hash))?;
-        let Some(entry) = self.entries.remove(&place) else { return Err(Refusal::no_such(info_hash)) };
+        let entry = self.let_go(info_hash, with_data).ok_or_else(|| Refusal::no_such(info_hash))?;
+        entry.origin.files.into_iter().for_each(|path| self.watch.set_aside(path));
+        Ok(())
+    }
+
+    /// Takes a torrent off the list, and gives what was to be remembered of it.
+    pub(super) fn let_go(&mut self, info_hash: InfoHash, with_data: bool) -> Option<Kept> {
+        let entry = self.entries.remove(&self.places.remove(&info_hash)?)?;
         self.audience.hear(Happening::Removed { title: title_of(&entry), with_data });
+        let kept = entry.kept.clone();
         self.see_off(entry, with_data);
         self.give_turns(Instant::now());
-        Ok(())
+        Some(kept)
     }
 
     fn pause(&mut self, info_hash: InfoHash) -> Result<(), Refusal> {
         let entry = self.entry_mut(info_hash).ok_or_else(|| Refusal::no_such(info_hash))?;
-        if !std::mem::replace(&mut entry.paused, true) {
-            entry.unsaved = true;
+        if !std::mem::replace(&mut entry.kept.paused, true) {
+            entry.unsaved.kept = true;
             entry.stop();
             let title = title_of(entry);
             self.audience.hear(Happening::Paused(title));
@@ -80,13 +107,15 @@ impl Session {
     fn resume(&mut self, info_hash: InfoHash) -> Result<(), Refusal> {
         let entry = self.entry_mut(info_hash).ok_or_else(|| Refusal::no_such(info_hash))?;
         let rests = matches!(entry.work, Work::Failed { .. } | Work::Shared);
-        if !std::mem::take(&mut entry.paused) && !rests {
+        if !std::mem::take(&mut entry.kept.paused) && !rests {
             return Ok(());
         }
         if rests {
+            // What was there may be gone, and whoever says so wants it fetched again.
+            entry.kept.record = entry.kept.record.take().filter(|_| matches!(entry.work, Work::Shared));
             entry.work = Work::Rests;
         }
-        entry.unsaved = true;
+        entry.unsaved.kept = true;
         let title = title_of(entry);
         self.audience.hear(Happening::Resumed(title));
         self.give_turns(Instant::now());
@@ -95,9 +124,9 @@ impl Session {
 
     fn recheck(&mut self, info_hash: InfoHash) -> Result<(), Refusal> {
         let entry = self.entry_mut(info_hash).ok_or_else(|| Refusal::no_such(info_hash))?;
-        entry.record = None;
-        entry.recheck = true;
-        entry.unsaved = true;
+        entry.kept.record = None;
+        entry.kept.recheck = true;
+        entry.unsaved.kept = true;
         entry.stop();
         if matches!(entry.work, Work::Failed { .. } | Work::Shared) {
             entry.work = Work::Rests;

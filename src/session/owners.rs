@@ -8,12 +8,13 @@ use super::ear::{Ear, News, Told};
 use super::entry::{Entry, Owner, Work};
 use super::obey::title_of;
 use super::queue::{self, Stage};
-use super::{Session, unix_now_s};
+use super::{Config, Session, Shared};
 use crate::id::InfoHash;
 use crate::metainfo::Info;
+use crate::report::{Phase, Snapshot};
 use crate::storage::{Place, StorageError};
 use crate::thread;
-use crate::torrent::{Ended, Goal, Post, Torrent, TorrentError, What};
+use crate::torrent::{Ended, Goal, Past, Post, Task, Torrent, TorrentError, What, select_runs};
 
 /// A download that brought nothing for this long lets others pass.
 const STILL: Duration = Duration::from_secs(60);
@@ -44,12 +45,12 @@ impl Entry {
     }
 
     fn downloads(&self) -> bool {
-        self.completed_s.is_none() || self.recheck
+        self.kept.completed_s.is_none() || self.kept.recheck
     }
 
     fn place(&self, now: Instant) -> Option<queue::Place> {
         let stage = match &self.work {
-            Work::Rests if !self.paused => Stage::Waits,
+            Work::Rests if !self.kept.paused => Stage::Waits,
             Work::Goes(owner) if now.saturating_duration_since(owner.moved_at) >= STILL => Stage::StandsStill,
             Work::Goes(_) | Work::Ends(_) => Stage::Moves,
             _ => return None,
@@ -61,6 +62,9 @@ impl Entry {
 impl Session {
     /// Lets those begin whose turn it is.
     pub(super) fn give_turns(&mut self, now: Instant) {
+        if self.closing {
+            return;
+        }
         let places: Vec<_> = self.entries.values().filter_map(|entry| entry.place(now)).collect();
         for info_hash in queue::next(&places, self.config.max_active) {
             // Its owner of before it was removed may still be at its files.
@@ -74,12 +78,11 @@ impl Session {
         let number = self.next_owner;
         let Some(place) = self.places.get(&info_hash) else { return };
         let Some(entry) = self.entries.get_mut(place) else { return };
-        let place = Place { dir: entry.dir.clone(), name: None, overwrite: false };
-        let goal = Goal::GetAndShare(self.config.sharing);
-        let task = self.shared.task(entry.what.clone(), place, &self.config.terms, goal);
+        let task = task_of(entry, &self.shared, &self.config);
         let post = Post::open();
         let mailbox = post.mailbox();
-        let mut ear = Ear::new(info_hash, number, self.tell.clone(), self.audience.watch(&title_of(entry)));
+        let audience = self.audience.watch(&title_of(entry));
+        let mut ear = Ear::new(info_hash, number, self.tell.clone(), audience, !entry.downloads());
         let tell = self.tell.clone();
         let body = move || Torrent::at(post, task, &mut ear).run();
         let ended = move |end: Result<Result<Ended, TorrentError>, String>| {
@@ -118,9 +121,6 @@ impl Session {
         }
     }
 
-    /// Takes the files of a torrent away, on a thread of its own: it may have very many.
-    fn erase(&mut self, _entry: &Entry) {}
-
     /// An owner told something.
     pub(super) fn hear(&mut self, news: News) {
         let News { info_hash, number, what } = news;
@@ -144,6 +144,7 @@ impl Session {
             Told::Learned(info) => self.learned(info_hash, info),
             Told::Stands(snapshot) => self.stands(info_hash, snapshot),
             Told::Complete => self.complete(info_hash),
+            Told::Vouched(record) => self.vouched(info_hash, record),
             Told::Ended(end) => self.ended(info_hash, end),
             Told::Broke(panic) => self.broke(info_hash, panic),
         }
@@ -154,13 +155,21 @@ impl Session {
         if let What::Magnet(_) = &entry.what {
             let (trackers, web_seeds) = (entry.what.trackers(), entry.what.web_seeds().to_vec());
             entry.what = What::Known { info, trackers, web_seeds, nodes: Vec::new() };
-            entry.unsaved = true;
+            entry.unsaved.papers = true;
         }
     }
 
-    fn stands(&mut self, info_hash: InfoHash, snapshot: crate::report::Snapshot) {
+    fn stands(&mut self, info_hash: InfoHash, snapshot: Snapshot) {
         let Some(entry) = self.entry_mut(info_hash) else { return };
         let moved = snapshot.have != entry.snapshot.have || snapshot.phase != entry.snapshot.phase;
+        let lacks = snapshot.phase == Phase::Downloading && snapshot.total > Some(snapshot.done);
+        if lacks && (entry.kept.completed_s.is_some() || entry.kept.recheck) {
+            // Something of it is gone: it is a download again.
+            entry.kept.completed_s = None;
+            entry.kept.record = None;
+            entry.kept.recheck = false;
+            entry.unsaved.kept = true;
+        }
         entry.snapshot = snapshot;
         if let Work::Goes(owner) = &mut entry.work
             && moved
@@ -169,19 +178,17 @@ impl Session {
         }
     }
 
-    fn complete(&mut self, info_hash: InfoHash) {
+    fn vouched(&mut self, info_hash: InfoHash, record: Vec<u8>) {
         let Some(entry) = self.entry_mut(info_hash) else { return };
-        entry.completed_s.get_or_insert_with(unix_now_s);
-        entry.recheck = false;
-        entry.unsaved = true;
-        self.give_turns(Instant::now());
+        entry.kept.record = Some(record);
+        entry.unsaved.kept = true;
     }
 
     fn ended(&mut self, info_hash: InfoHash, end: Result<Ended, TorrentError>) {
         self.shared.close_door(info_hash);
         let Some(entry) = self.entry_mut(info_hash) else { return };
         entry.close_books();
-        entry.unsaved = true;
+        entry.unsaved.kept = true;
         let stopped = matches!(entry.work, Work::Ends(_)) && end.is_ok();
         entry.work = match &end {
             _ if stopped => Work::Rests,
@@ -217,12 +224,22 @@ impl Session {
         for entry in self.entries.values_mut() {
             if let Work::Failed { again: Some(at), .. } = entry.work
                 && at <= now
-                && !entry.paused
+                && !entry.kept.paused
             {
                 entry.work = Work::Rests;
             }
         }
     }
+}
+
+/// What the owner of a torrent is told to do.
+fn task_of(entry: &Entry, shared: &Shared, config: &Config) -> Task {
+    let kept = &entry.kept;
+    let place = Place { dir: kept.dir.clone(), name: None, overwrite: false };
+    let mut task = shared.task(entry.what.clone(), place, &config.terms, Goal::GetAndShare(config.sharing));
+    task.choice.select = select_runs(kept.selection.clone());
+    task.past = Past { is_kept: true, is_doubted: kept.recheck, record: kept.record.clone() };
+    task
 }
 
 /// When a torrent that ended like this is tried again by itself: what is wrong with the system may pass; what is

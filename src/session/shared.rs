@@ -16,7 +16,9 @@ use crate::picker::Order;
 use crate::storage::Place;
 use crate::swarm::Source;
 use crate::thread;
-use crate::torrent::{Around, Choice, Finding, Goal, Letter, Limits, Mailbox, Net, Patience, Task, What};
+use crate::torrent::{
+    Around, Choice, Finding, Goal, Letter, Limits, Mailbox, Net, Past, Patience, Task, What, select_runs,
+};
 use crate::wire::handshake::Reserved;
 use crate::wire::mse::Encryption;
 
@@ -112,6 +114,21 @@ impl Shared {
         Ok(Self { listener, around: Around { dht, nodes: Vec::new(), lsd }, down, up, bind })
     }
 
+    /// A node of the DHT and nothing else, at the first of the ports that is free.
+    ///
+    /// # Errors
+    /// When none of them can be had.
+    pub fn dht_alone(standpoint: Standpoint) -> io::Result<Dht> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for port in standpoint.ports.clone() {
+            match Dht::start(dht_config(standpoint.clone(), port)) {
+                Ok(dht) => return Ok(dht),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
     /// Where peers reach us.
     pub fn port(&self) -> u16 {
         self.listener.port()
@@ -131,7 +148,7 @@ impl Shared {
     pub fn task(&self, what: What, place: Place, terms: &Terms, goal: Goal) -> Task {
         Task {
             place,
-            choice: Choice { select: what.select(), order: terms.order },
+            choice: Choice { select: select_runs(what.selection().to_vec()), order: terms.order },
             limits: Limits {
                 max_peers: terms.max_peers,
                 memory_bytes: terms.memory_bytes,
@@ -151,6 +168,7 @@ impl Shared {
             },
             patience: Patience::default(),
             goal,
+            past: Past::default(),
             save_torrent: None,
             what,
         }
@@ -196,17 +214,21 @@ impl Shared {
     }
 }
 
+/// Our node of the DHT at this port or, where another program has it for UDP, at any other.
 fn start_dht(standpoint: Standpoint, port: u16) -> Option<Dht> {
     if !standpoint.dht {
         return None;
     }
+    let config = dht_config(standpoint, port);
+    Dht::start(config.clone()).or_else(|_| Dht::start(DhtConfig { port: 0, ..config })).ok()
+}
+
+fn dht_config(standpoint: Standpoint, port: u16) -> DhtConfig {
     let (bootstrap, patience) = if standpoint.dht_bootstrap.is_empty() {
         (ROUTERS.map(|(host, port)| (host.to_owned(), port)).to_vec(), PATIENCE)
     } else {
         (standpoint.dht_bootstrap, Duration::ZERO)
     };
     let (bind, saved) = (standpoint.bind, standpoint.dht_saved);
-    let config = DhtConfig { port, bind, bootstrap, patience, saved, ..DhtConfig::default() };
-    // Another program may have the port for UDP; any other will do.
-    Dht::start(config.clone()).or_else(|_| Dht::start(DhtConfig { port: 0, ..config })).ok()
+    DhtConfig { port, bind, bootstrap, patience, saved, ..DhtConfig::default() }
 }

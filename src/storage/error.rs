@@ -40,6 +40,11 @@ pub enum StorageError {
         /// How long it is now, in bytes.
         found: u64,
     },
+    /// Nothing is left of what was complete in an earlier run: removed by someone, or on a disk that isn't mounted.
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// Anything else the system refused.
     Io {
         /// What we wanted: "create", "write".
@@ -85,7 +90,7 @@ impl StorageError {
         match self {
             Self::DiskFull { .. } | Self::NoInodes { .. } => 8,
             Self::InTheWay { .. } => 10,
-            Self::Truncated { .. } | Self::Io { .. } | Self::DiskThread(_) => 9,
+            Self::Truncated { .. } | Self::Gone { .. } | Self::Io { .. } | Self::DiskThread(_) => 9,
             Self::Stopped => 1,
         }
     }
@@ -104,6 +109,13 @@ impl fmt::Display for StorageError {
             Self::Truncated { path, expected, found } => {
                 let path = path.display();
                 write!(f, "{path} was cut short by someone else: it has {found} bytes and had {expected}")
+            }
+            Self::Gone { path } => {
+                write!(
+                    f,
+                    "{} was complete and is gone; if its disk is there, resume fetches it again",
+                    path.display()
+                )
             }
             Self::Io { doing, path, error } => {
                 write!(f, "cannot {doing} {}: {}", path.display(), system_words(error))

@@ -153,6 +153,50 @@ impl Storage {
         })
     }
 
+    /// Believes what [`vouch`](Self::vouch) gave in an earlier run, where nothing newer is saved beside the files. To be
+    /// called before [`check`](Self::check). Bytes that make no sense vouch for nothing.
+    ///
+    /// # Errors
+    /// [`StorageError::Gone`] when there is nothing at all where it says that everything was.
+    pub fn believe(&mut self, record: &[u8]) -> Result<(), StorageError> {
+        let (pieces, files) = (self.info.geometry.pieces(), self.info.files.len());
+        let saved =
+            Saved::decode(record, pieces, files).filter(|saved| saved.info_hash == self.info.info_hash);
+        let is_there =
+            |index: usize| self.survey.there[index].is_some() || self.info.files[index].length == 0;
+        let nothing = !(0..self.wanted.len()).any(|index| self.wanted[index] && is_there(index));
+        if saved.is_some()
+            && (self.survey.stand == Stand::Fresh || nothing && self.survey.stand == Stand::Finished)
+        {
+            return Err(StorageError::Gone { path: self.site.finished.clone() });
+        }
+        self.saved = self.saved.take().or(saved);
+        Ok(())
+    }
+
+    /// Believes nothing of what was saved: all that is there is hashed. To be called before
+    /// [`check`](Self::check).
+    pub fn doubt(&mut self) {
+        if let Some(saved) = &mut self.saved {
+            saved.pieces = Bitfield::empty(self.info.geometry.pieces());
+            saved.clean = false;
+        }
+    }
+
+    /// What vouches for the data in a later run: which pieces are there, and how every file looks. `None` before
+    /// everything wanted stands under its final name.
+    pub fn vouch(&self) -> Option<Vec<u8>> {
+        if self.survey.stand != Stand::Finished || self.writer.is_some() {
+            return None;
+        }
+        // What is aside has no name any more, and isn't there in a later run.
+        let lasting = |piece: &PieceIndex| self.runs(*piece).all(|run| run.home != Home::Side);
+        let mut pieces = Bitfield::empty(self.info.geometry.pieces());
+        pieces.extend(self.have.iter().filter(lasting));
+        let saved = Saved { pieces, clean: false, finished: true, ..self.first_save() };
+        Some(saved.encode())
+    }
+
     /// Finds out which pieces are there: trusts saved progress where nobody touched the files since, and hashes
     /// the rest on all cores. `progress` hears of bytes done and bytes in all a few times a second.
     ///
@@ -461,6 +505,15 @@ impl Storage {
     pub fn close(mut self) -> Result<(), StorageError> {
         self.writer.take().map_or(Ok(()), |writer| writer.close(CLOSE_PATIENCE))
     }
+}
+
+/// Every path that a torrent's bytes and what is saved of them may have: finished, unfinished, progress, rest.
+///
+/// # Errors
+/// When the place gives it no name.
+pub fn sites(place: &Place, info: &Info) -> Result<[std::path::PathBuf; 4], StorageError> {
+    let Site { finished, part, saved, side, .. } = Site::new(place, info)?;
+    Ok([finished, part, saved, side])
 }
 
 fn files_of(

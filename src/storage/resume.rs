@@ -75,7 +75,8 @@ impl Saved {
         Self::decode(&fs::read(path).ok()?, pieces, files)
     }
 
-    fn decode(bytes: &[u8], pieces: u32, files: usize) -> Option<Self> {
+    /// What these bytes say; `None` when they make no sense for a torrent of this many pieces and files.
+    pub fn decode(bytes: &[u8], pieces: u32, files: usize) -> Option<Self> {
         let saved = bencode::decode(bytes).ok()?;
         let flag = |key| saved.get(key).and_then(Value::as_int::<u8>).map(|flag| flag == 1);
         if saved.get("version")?.as_int::<u32>()? != VERSION {
@@ -97,7 +98,8 @@ impl Saved {
         })
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// As it goes to the disk.
+    pub fn encode(&self) -> Vec<u8> {
         let stamps = self.stamps.iter().flat_map(|stamp| [stamp.length, stamp.changed_ns]);
         bencode::encode(
             Dict::new()

@@ -13,8 +13,11 @@ pub mod multicast; // everyone on the local network
 pub mod poller; //   waiting on thousands of sockets at once
 pub mod datagrams; // many datagrams for one call, answered from where they were sent to
 pub mod signals; //  being asked to stop, and for other things
+pub mod children; // processes whose parents are gone
+pub mod notify; //   a word to the service manager
 
 pub use bus::catch_bus_errors;
+pub use children::reap_strangers;
 pub use datagrams::Datagrams;
 pub use doorbell::{Doorbell, Ready, wait, wait_any};
 pub use file::{disk_free, is_full, rename_noreplace, reserve};
@@ -23,6 +26,7 @@ pub use limits::{keep_memory_small, memory_limit, raise_open_files, terminal_wid
 pub use listen::{bind_udp, listen_tcp};
 pub use multicast::{bind_shared_udp, multicast_from, multicast_interfaces};
 pub use net::{connect, receive_some, send_some, sendfile, set_receive_buffer, set_send_buffer};
+pub use notify::notify;
 pub use poller::{Interest, Poller};
 pub use signals::{Signal, Stops, Wishes};
 

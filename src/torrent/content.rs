@@ -38,6 +38,8 @@ pub struct Content {
     pub budget: u64,
     /// Since when everything wanted is there and under its final name.
     pub complete_since: Option<Instant>,
+    /// Whether that was so before we came.
+    pub was_whole: bool,
 }
 
 impl Content {
@@ -59,6 +61,12 @@ impl Content {
             Storage::open(Arc::clone(&info), &task.place, selection.clone())
         };
         let mut storage = opened.map_err(TorrentError::Storage)?;
+        if let Some(record) = &task.past.record {
+            storage.believe(record).map_err(TorrentError::Storage)?;
+        }
+        if task.past.is_doubted {
+            storage.doubt();
+        }
         let have = storage.check(cancel, progress).map_err(TorrentError::Storage)?;
         let wanted = wanted_pieces(&info, &selection);
         if task.goal.is_seed() && !have.is_full() {
@@ -70,7 +78,9 @@ impl Content {
         }
         let tally = Tally::new(&info, |file| wants(&selection, file), &have);
         let budget = task.limits.memory_bytes.max(2 * u64::from(info.geometry.piece_bytes()));
+        let was_whole = storage.is_whole();
         Ok(Self {
+            was_whole,
             info,
             storage,
             picker,

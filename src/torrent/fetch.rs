@@ -189,6 +189,21 @@ impl Torrent<'_> {
         self.content.as_ref().is_some_and(|content| content.complete_since.is_some())
     }
 
+    /// Whether everything was there before we came: then no tracker hears that it was completed (BEP 3).
+    pub(super) fn was_whole(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| content.was_whole)
+    }
+
+    /// Tells what vouches for the data, if someone keeps that and doesn't know it yet.
+    fn vouch(&mut self) {
+        let Some(content) = self.content.as_ref().filter(|_| self.task.past.is_kept) else { return };
+        if let Some(record) =
+            content.storage.vouch().filter(|new| Some(new) != self.task.past.record.as_ref())
+        {
+            self.watcher.event(&Event::Vouched { record });
+        }
+    }
+
     /// When the last wanted piece is verified: flush, give the final name, tell everyone.
     pub(super) fn complete_if_done(&mut self) -> Result<(), TorrentError> {
         let Some(content) = self.content.as_ref().filter(|content| content.complete_since.is_none()) else {
@@ -205,8 +220,11 @@ impl Torrent<'_> {
             content.complete_since = Some(Instant::now());
         }
         self.watcher.event(&Event::Complete);
+        self.vouch();
         self.tell_trackers_where_we_stand();
-        self.finder.completed();
+        if !self.was_whole() {
+            self.finder.completed();
+        }
         if self.task.goal.sharing().is_some() {
             self.begin_sharing(now);
         }

@@ -93,7 +93,7 @@ impl Torrent<'_> {
             let tell = move |letter| _ = mailbox.put(Letter::Tracker(letter));
             let announcer =
                 Announcer::start(tiers, who, self.progress(), tell).map_err(TorrentError::System)?;
-            if self.is_complete() && !self.task.goal.is_seed() {
+            if self.is_complete() && !self.task.goal.is_seed() && !self.was_whole() {
                 announcer.completed();
             }
             self.finder.announcer = Some(announcer);

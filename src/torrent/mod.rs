@@ -45,7 +45,9 @@ use hunt::Hunt;
 pub use letter::{Letter, Mailbox, Post};
 use peers::Peers;
 use serve::Server;
-pub use task::{Around, Choice, Finding, Goal, Limits, Net, Patience, Select, Sharing, Task, What};
+pub use task::{
+    Around, Choice, Finding, Goal, Limits, Net, Past, Patience, Select, Sharing, Task, What, select_runs,
+};
 use tend::Clock;
 use web::WebSeeds;
 

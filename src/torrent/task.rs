@@ -35,8 +35,21 @@ pub struct Task {
     pub patience: Patience,
     /// When it has done its share.
     pub goal: Goal,
+    /// What is known of its data from an earlier run.
+    pub past: Past,
     /// Where to write the `.torrent` once the metadata is known, if anywhere.
     pub save_torrent: Option<PathBuf>,
+}
+
+/// What is known of a torrent's data from an earlier run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Past {
+    /// Whether someone keeps what [vouches](crate::report::Event::Vouched) for the data once it is complete.
+    pub is_kept: bool,
+    /// Whether everything that is there is to be hashed.
+    pub is_doubted: bool,
+    /// What vouched for it: then it must be there, and what looks as it did isn't hashed again.
+    pub record: Option<Vec<u8>>,
 }
 
 /// Which torrent.
@@ -125,22 +138,27 @@ impl What {
         }
     }
 
-    /// The files that it asks for itself (BEP 53), where it does.
-    pub fn select(&self) -> Select {
+    /// The files that it asks for itself (BEP 53), in runs counted from 0; none: all of them.
+    pub fn selection(&self) -> &[RangeInclusive<u32>] {
         match self {
-            Self::Magnet(magnet) if !magnet.selection.is_empty() => {
-                let runs = magnet.selection.clone();
-                Box::new(move |info| {
-                    let wanted = covered(&runs, info.files.len());
-                    if !wanted.contains(&true) {
-                        return Err("the link selects files that the torrent doesn't have".into());
-                    }
-                    Ok(Selection::Files(wanted))
-                })
-            }
-            _ => Box::new(|_| Ok(Selection::All)),
+            Self::Known { .. } => &[],
+            Self::Magnet(magnet) => &magnet.selection,
         }
     }
+}
+
+/// Chooses the files in these runs, counted from 0; all files where there is no run.
+pub fn select_runs(runs: Vec<RangeInclusive<u32>>) -> Select {
+    if runs.is_empty() {
+        return Box::new(|_| Ok(Selection::All));
+    }
+    Box::new(move |info| {
+        let wanted = covered(&runs, info.files.len());
+        if !wanted.contains(&true) {
+            return Err("the link selects files that the torrent doesn't have".into());
+        }
+        Ok(Selection::Files(wanted))
+    })
 }
 
 /// Which of so many places lie in a run; a stranger wrote the runs, and there may be thousands of them.

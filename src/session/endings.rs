@@ -1,0 +1,137 @@
+//! What becomes of a torrent that is complete, and of the files of one that was removed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::audience::Happening;
+use super::entry::Entry;
+use super::hooks::{HookNews, Message, Occasion};
+use super::{Session, unix_now_s};
+use crate::id::InfoHash;
+use crate::storage::{Place, sites};
+use crate::thread;
+use crate::torrent::What;
+
+impl Entry {
+    /// Where its file or folder is once it is complete, if its name is known.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.what.info().map(|info| self.kept.dir.join(&info.name))
+    }
+}
+
+impl Session {
+    /// Everything of a torrent is there.
+    pub(super) fn complete(&mut self, info_hash: InfoHash) {
+        let runs_something = !self.config.on_complete.is_empty();
+        let Some(entry) = self.entry_mut(info_hash) else { return };
+        let is_news = entry.kept.completed_s.is_none();
+        if is_news || entry.kept.recheck {
+            entry.kept.completed_s.get_or_insert_with(unix_now_s);
+            entry.kept.recheck = false;
+            entry.kept.hook_due |= is_news && runs_something;
+            entry.unsaved.kept = true;
+        }
+        self.run_hooks_due();
+        self.give_turns(Instant::now());
+    }
+
+    /// Runs what is to be run for torrents that were completed, now or when there was no time left for it.
+    pub(super) fn run_hooks_due(&mut self) {
+        if self.config.on_complete.is_empty() {
+            return;
+        }
+        for entry in self.entries.values().filter(|entry| entry.kept.hook_due) {
+            if let Some(path) = entry.path() {
+                self.hooks.run(Occasion { info_hash: entry.info_hash(), name: entry.name(), path });
+            }
+        }
+    }
+
+    /// What is run at completion told something.
+    pub(super) fn heard_of_hook(&mut self, message: Message) {
+        let happening = match self.hooks.hear(message) {
+            None => return,
+            Some(HookNews::Says(name, line)) => Happening::Hook { name, line, failed: false },
+            Some(HookNews::Ended(occasion, how)) => {
+                if let Some(entry) = self.entry_mut(occasion.info_hash) {
+                    entry.kept.hook_due = false;
+                    entry.unsaved.kept = true;
+                }
+                let Err(line) = how else { return };
+                Happening::Hook { name: occasion.name, line, failed: true }
+            }
+        };
+        self.audience.hear(happening);
+    }
+
+    /// Takes the files of a torrent away, on a thread of its own: it may have very many.
+    pub(super) fn erase(&mut self, entry: &Entry) {
+        let What::Known { info, .. } = &entry.what else { return };
+        let place = Place { dir: entry.kept.dir.clone(), name: None, overwrite: false };
+        let Ok(paths) = sites(&place, info) else { return };
+        let files: Vec<PathBuf> =
+            info.files.iter().map(|file| file.path.iter().collect::<PathBuf>()).collect();
+        let body = move || paths.iter().for_each(|path| erase(path, &files));
+        if let Err(error) = thread::spawn("erase", body, drop) {
+            let sentence = format!("the files of {} stay: {error}", entry.name());
+            self.audience.hear(Happening::Warning(sentence));
+        }
+    }
+}
+
+/// Removes a file, or those files in a folder and the folders that are empty then: what else is in there isn't ours.
+fn erase(root: &Path, files: &[PathBuf]) {
+    let is_folder = fs::symlink_metadata(root).is_ok_and(|meta| meta.is_dir());
+    if !is_folder {
+        let _ = fs::remove_file(root);
+        return;
+    }
+    for file in files.iter().filter(|file| !file.as_os_str().is_empty()) {
+        // A link among the folders leads out of the torrent.
+        if file.ancestors().skip(1).all(|above| is_plain_folder(&root.join(above))) {
+            let _ = fs::remove_file(root.join(file));
+        }
+    }
+    for file in files {
+        for above in file.ancestors().skip(1) {
+            if is_stuck(fs::remove_dir(root.join(above))) {
+                break;
+            }
+        }
+    }
+}
+
+fn is_plain_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
+fn is_stuck(removed: io::Result<()>) -> bool {
+    removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_torrent_s_own_files_go() {
+        let root = std::env::temp_dir().join(format!("rill-erase-{}", std::process::id()));
+        fs::create_dir_all(root.join("t/a/b")).unwrap();
+        fs::create_dir_all(root.join("t/c")).unwrap();
+        fs::create_dir_all(root.join("other")).unwrap();
+        for name in ["t/a/b/1", "t/c/2", "t/c/mine", "other/3"] {
+            fs::write(root.join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("other"), root.join("t/l")).unwrap();
+        erase(&root.join("t"), &["a/b/1".into(), "c/2".into(), "l/3".into()]);
+        assert!(!root.join("t/a").exists() && !root.join("t/c/2").exists());
+        assert!(root.join("t/c/mine").exists() && root.join("other/3").exists());
+        fs::remove_file(root.join("t/c/mine")).unwrap();
+        fs::remove_file(root.join("t/l")).unwrap();
+        erase(&root.join("t"), &["c/2".into()]);
+        assert!(!root.join("t").exists());
+        fs::remove_dir_all(root).unwrap();
+    }
+}
