@@ -14,7 +14,7 @@ PYTHON  ?= /usr/bin/python3
 export CARGO_TARGET_DIR = target
 export RILL
 
-.PHONY: all build test check fmt lint docs demo interop bench fuzz install uninstall clean help tools python
+.PHONY: all build test check fmt lint docs demo interop bench fuzz simulate install uninstall clean help tools python
 
 all: build
 
@@ -53,6 +53,9 @@ bench: build python ## measure beside other clients; MODES=fast,check ROUNDS=3 S
 
 fuzz: tools ## feed the parsers what nobody would send; TIME=60 seconds for each
 	@tests/fuzz/run $(or $(TIME),60)
+
+simulate: tools ## look for peers in simulated DHTs of 100 to 10,000 nodes; print found and queries a look-up
+	@$(CARGO) test $(BUILD) --release --lib -- ten_thousand_nodes --ignored --nocapture
 
 install: build ## copy the program to $(DESTDIR)$(PREFIX)/bin
 	install -d "$(DESTDIR)$(PREFIX)/bin"

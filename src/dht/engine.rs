@@ -8,6 +8,7 @@ use super::krpc::{Answer, Ask, Body, Contact, KrpcError, Packet, Want};
 use super::limiter::Limiter;
 use super::lookup::Lookup;
 use super::node_id::{fits, id_for, is_local, random_id, random_id_sharing};
+use super::reach::Reach;
 use super::store::Store;
 use super::table::{K, Table};
 use super::token::Tokens;
@@ -48,7 +49,8 @@ const ENTER_SELDOM: Duration = Duration::from_secs(5 * 60);
 pub struct Role {
     /// Whether there is a way out over IPv4, and over IPv6.
     pub families: [bool; 2],
-    /// Ask only, answer nobody (BEP 43).
+    /// Ask only, answer nobody (BEP 43). Who isn't told to finds out whether strangers reach it, and says so to those
+    /// it asks where they don't.
     pub read_only: bool,
     /// The port of our socket.
     pub port: u16,
@@ -78,6 +80,7 @@ pub struct Engine {
     sides: [Side; 2],
     tokens: Tokens,
     limiter: Limiter,
+    reach: Reach,
     pending: HashMap<u32, Pending>,
     walks: BTreeMap<u64, Walk>,
     next_walk: u64,
@@ -160,6 +163,7 @@ impl Engine {
             sides,
             tokens: Tokens::new(&mut dice, now),
             limiter: Limiter::new(now),
+            reach: Reach::new(now),
             pending: HashMap::new(),
             walks: BTreeMap::new(),
             next_walk: 0,
@@ -337,6 +341,7 @@ impl Engine {
 
     /// Pings nodes that have been quiet, refreshes a bucket, forgets what has expired.
     fn tend(&mut self, now: Instant) {
+        self.reach.tend(now);
         for v4 in [true, false] {
             let side = self.side(v4);
             side.store.sweep(now);
@@ -421,7 +426,9 @@ impl Engine {
         while self.pending.contains_key(&key) {
             key = key.wrapping_add(1);
         }
-        let body = Body::Query { id: side.id, read_only: self.role.read_only, ask };
+        self.reach.spoke_to(to, now);
+        let read_only = self.role.read_only || self.reach.is_hidden();
+        let body = Body::Query { id: side.id, read_only, ask };
         let packet = Packet { transaction: key.to_be_bytes().to_vec(), body };
         self.pending.insert(key, Pending { to, until: now + DEADLINE, walk });
         self.counts.asked += 1;

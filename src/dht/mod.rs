@@ -5,6 +5,7 @@ pub mod bloom; //   how many peers a swarm has, in 256 bytes
 pub mod krpc; //    the packets
 pub mod token; //   proof that whoever announces gets what is sent to its address
 pub mod limiter; // how many queries are answered, to each address and in all
+pub mod reach; //   whether strangers reach us
 pub mod table; //   the nodes we know
 pub mod lookup; //  walking towards an id
 pub mod store; //   the peers others announced to us

@@ -148,6 +148,10 @@ impl Swarm {
             if source.rank() < entry.source.rank() {
                 entry.source = source;
             }
+            // Who called on the local network just now is there, whatever became of earlier tries.
+            if source == Source::Lsd && matches!(entry.state, State::Waiting { .. }) {
+                self.set(address, State::Waiting { until: now });
+            }
             return false;
         }
         if self.book.len() >= MAX_ADDRESSES && !self.make_room(source) {

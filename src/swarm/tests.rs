@@ -122,6 +122,21 @@ fn the_users_own_peer_is_tried_every_minute() {
 }
 
 #[test]
+fn a_neighbour_that_calls_is_there_whatever_happened_before() {
+    let (mut swarm, mut now) = swarm();
+    swarm.add(nth(1), Source::Lsd, now);
+    for _ in 0..5 {
+        fail_again(&mut swarm, nth(1), &mut now);
+    }
+    assert!(!swarm.add(nth(1), Source::Tracker, now), "a tracker knows nothing new");
+    assert_eq!(swarm.next_to_dial(now), None);
+    swarm.add(nth(1), Source::Lsd, now);
+    assert_eq!(swarm.next_to_dial(now), Some(nth(1)));
+    swarm.add(nth(1), Source::Lsd, now);
+    assert_eq!(swarm.next_to_dial(now), None, "it is being dialled");
+}
+
+#[test]
 fn a_good_peer_that_left_is_met_again_soon_and_a_useless_one_late() {
     let (mut swarm, now) = swarm();
     for n in 0..2 {

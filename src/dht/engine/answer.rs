@@ -29,6 +29,7 @@ impl Engine {
         if self.role.read_only {
             return;
         }
+        self.reach.asked_by(from, now);
         if !self.limiter.allows(from.ip(), now) {
             self.counts.limited += 1;
             return;

@@ -79,6 +79,80 @@ fn a_read_only_node_asks_and_answers_nobody() {
 }
 
 #[test]
+fn a_node_that_no_stranger_reaches_says_so_and_takes_it_back() {
+    let mut now = Instant::now();
+    let mut engine = engine(now);
+    let says_read_only = |engine: &mut Engine, now: Instant| {
+        (0..50).for_each(|number| engine.add_node(stranger(number), now));
+        engine.tick(now);
+        let packets = engine.take_packets().into_iter();
+        let mut said = packets.filter_map(|(_, bytes)| match Packet::decode(&bytes).unwrap().body {
+            Body::Query { read_only, .. } => Some(read_only),
+            _ => None,
+        });
+        said.next().expect("it asks those it was told of")
+    };
+    assert!(!says_read_only(&mut engine, now));
+    (50..100).for_each(|number| engine.add_node(stranger(number), now));
+    for _ in 0..10 {
+        assert!(!says_read_only(&mut engine, now), "strangers have their time");
+        now += Duration::from_secs(60);
+    }
+    engine.tick(now);
+    assert!(says_read_only(&mut engine, now));
+    ask(&mut engine, stranger(1000), &query(Ask::Ping), now);
+    assert!(!says_read_only(&mut engine, now), "one has come, and was answered");
+}
+
+/// A packet that says everything in its kind of way, cut short anywhere and with every byte changed.
+fn maimed(packet: &[u8]) -> Vec<Vec<u8>> {
+    let cut = (0..packet.len()).map(|length| packet[..length].to_vec());
+    let changed = (0..packet.len()).flat_map(|at| {
+        [b'0', b'9', b'e', b'd', b'l', b':', 0, 0xff].map(|byte| {
+            let mut packet = packet.to_vec();
+            packet[at] = byte;
+            packet
+        })
+    });
+    cut.chain(changed).collect()
+}
+
+#[test]
+fn packets_of_every_malformed_kind_harm_nobody() {
+    let now = Instant::now();
+    let mut engine = engine(now);
+    let (hash, id) = (InfoHash::new([1; 20]), NodeId::new([8; 20]));
+    let near = Contact { id, address: stranger(9) };
+    let answer = Answer {
+        ip: Some(stranger(3)),
+        nodes: vec![near],
+        token: Some(b"token".to_vec()),
+        values: vec![stranger(4)],
+        ..Answer::of(id)
+    };
+    let said = |body| Packet { transaction: b"tt".to_vec(), body }.encode();
+    let whole = [
+        query(Ask::Ping),
+        query(Ask::FindNode { target: id, want: Want { v4: true, v6: true } }),
+        get_peers(hash),
+        announce(hash, b"token".to_vec()),
+        said(Body::Answer(Box::new(answer))),
+        said(Body::Refusal { code: 201, text: "no".into() }),
+    ];
+    let mut count = 0;
+    for packet in whole.iter().flat_map(|packet| maimed(packet)) {
+        count += 1;
+        // Each from another place: none of them goes unread for its pace.
+        engine.got(stranger(5000 + count), &packet, now + Duration::from_millis(u64::from(count) * 10));
+        engine.take_packets();
+    }
+    assert!(count > 4000 && engine.counts().malformed > 2000, "{count}, {:?}", engine.counts());
+    assert_eq!(engine.stored(), (0, 0), "nothing is stored without its token");
+    let later = now + Duration::from_secs(600);
+    assert_eq!(ask(&mut engine, stranger(200), &query(Ask::Ping), later).ip, Some(stranger(200)));
+}
+
+#[test]
 fn malformed_packets_are_counted_and_good_ones_still_answered_under_a_flood() {
     let now = Instant::now();
     let mut engine = engine(now);

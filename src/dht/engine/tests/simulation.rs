@@ -304,7 +304,7 @@ fn stored_peers_are_found_among_the_silent_and_the_lying() {
 }
 
 #[test]
-#[ignore = "ten thousand nodes take a while; the table has its last row from here"]
+#[ignore = "ten thousand nodes take a while: `make simulate` prints the table with its last row"]
 fn ten_thousand_nodes() {
     let rows = table(&[100, 500, 2000, 10_000]);
     assert!(rows.iter().all(|(found, _)| *found >= 99), "{rows:?}");
