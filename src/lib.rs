@@ -12,7 +12,7 @@ pub mod compact; //  6- and 18-byte address lists
 pub mod text; //     a stranger's words, made safe for screens and file systems
 pub mod glob; //     patterns for paths: which files
 pub mod peer_key; // what the owner of a torrent calls one connection
-pub mod json; //     JSON as it is written, a value at a time
+pub mod json; //     JSON, written and read
 pub mod prometheus; // metrics as they are written
 pub mod bencode; //  values, strict decoder with spans and limits, canonical encoder
 pub mod sha1; //     SHA-1 of pieces: one at a time, and several at once where the processor can

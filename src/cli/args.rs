@@ -51,6 +51,11 @@ impl Flags {
         self.given.contains_key(&option)
     }
 
+    /// Whether it stands on the command line, not in the environment alone.
+    pub fn is_typed(&self, option: Opt) -> bool {
+        self.last(option).is_some_and(|given| given.by.starts_with('-'))
+    }
+
     /// The value of an option as a path, whatever its bytes are.
     pub fn path(&self, option: Opt) -> Option<PathBuf> {
         self.last(option).map(|given| PathBuf::from(&given.text))

@@ -26,6 +26,9 @@ pub mod events; //   what torrents tell, for programs
 pub mod log; //      what the torrents of a server tell, for whoever reads its log
 pub mod watch; //    from the threads of torrents to the one that prints
 pub mod http; //     where a session is asked, and by whom
+pub mod remote; //   a session in another process
+pub mod table; //    words in columns
+pub mod report; //   what a session tells of its torrents, for people
 pub mod station; //  what all torrents of one process share
 pub mod around; //   peers whom no tracker named
 pub mod journal; //  from the threads of a session to the one that prints
@@ -34,6 +37,7 @@ pub mod work; //     what get and seed have in common
 // A file per command.
 pub mod check;
 pub mod create;
+pub mod ctl;
 pub mod get;
 pub mod peers;
 pub mod run;
@@ -80,6 +84,7 @@ fn run(flags: &Flags) -> Code {
         Command::Check => check::run(flags, output),
         Command::Create => create::run(flags, output),
         Command::Tracker => tracker::run(flags, output),
+        Command::Ctl => ctl::run(flags, output),
     };
     done.unwrap_or_else(|failure| {
         output.fail(&failure, unix_time_s());

@@ -22,6 +22,8 @@ pub enum Command {
     Create,
     /// Be a tracker.
     Tracker,
+    /// Ask a session that runs elsewhere.
+    Ctl,
 }
 
 /// One row of the table of commands.
@@ -43,7 +45,7 @@ pub struct CommandRow {
     pub details: &'static str,
 }
 
-use Command::{Check, Create, Get, Peers, Run, Seed, Share, Show, Tracker};
+use Command::{Check, Create, Ctl, Get, Peers, Run, Seed, Share, Show, Tracker};
 
 const MANY: usize = usize::MAX;
 
@@ -135,6 +137,17 @@ pub const COMMANDS: &[CommandRow] = &[
         summary: "be a tracker, HTTP and UDP on one port",
         details: "Answers at /announce and /scrape; GET /stats is JSON, /metrics is for Prometheus.",
     },
+    CommandRow {
+        command: Ctl,
+        name: "ctl",
+        operands: "ACTION [WHICH...]",
+        at_least: 1,
+        at_most: MANY,
+        summary: "ask a `rill run --http`: list, show, add, remove, pause, resume and more",
+        details: "ACTION is list, status, show, add, remove, pause, resume or recheck. For add, WHICH is what `rill get` takes: a path, an http(s) URL, a magnet link, an info-hash, or - \
+                  for standard input. For the others it is a torrent of the session: its info-hash, at least four \
+                  digits of its beginning, or its name.",
+    },
 ];
 
 impl Command {
@@ -211,7 +224,7 @@ macro_rules! options {
 
 use Takes::{Many, Nothing, One};
 
-const ALL: &[Command] = &[Get, Seed, Share, Run, Show, Peers, Check, Create, Tracker];
+const ALL: &[Command] = &[Get, Seed, Share, Run, Show, Peers, Check, Create, Tracker, Ctl];
 /// Those that talk to peers.
 const NET: &[Command] = &[Get, Seed, Share, Run, Show, Peers];
 /// Those that move data.
@@ -220,7 +233,7 @@ const MOVE: &[Command] = &[Get, Seed, Share, Run];
 const FIND: &[Command] = &[Get, Seed, Run, Show, Peers];
 
 options! {
-    Dir "--dir" Some("-d"), One("DIR"), &[Get, Seed, Run, Check], "where files go or are looked for (default: here)";
+    Dir "--dir" Some("-d"), One("DIR"), &[Get, Seed, Run, Check, Ctl], "where files go or are looked for (default: here)";
     Out "--out" Some("-o"), One("NAME"), &[Get, Seed, Check, Create], "another name for what is written (create: the .torrent, - for standard output)";
     Select "--select" None, One("LIST"), &[Get], "only these files: numbers (1,3-5) or globs, as `rill show` lists them";
     Sequential "--sequential" None, Nothing, &[Get, Run], "fetch pieces in order";
@@ -231,9 +244,11 @@ options! {
     MaxActive "--max-active" None, One("N"), &[Run], "downloads that are active at once; the others wait for their turn (default: 8)";
     OnComplete "--on-complete" None, One("CMD"), &[Run], "run this when a torrent is complete, without a shell, with RILL_NAME, RILL_HASH and RILL_PATH in its environment";
     DhtOnly "--dht-only" None, Nothing, &[Run], "no torrents: be a node of the DHT that others enter by";
-    Http "--http" None, One("ADDR"), &[Run], "serve the JSON API and metrics at ADDR, as 127.0.0.1:6880 (default: nowhere)";
-    HttpToken "--http-token" None, One("TOKEN"), &[Run], "what requests to --http must carry; needed where ADDR is not loopback";
+    Http "--http" None, One("ADDR"), &[Run, Ctl], "where the JSON API and metrics are, as 127.0.0.1:6880 (run: nowhere if not given; ctl: there)";
+    HttpToken "--http-token" None, One("TOKEN"), &[Run, Ctl], "what requests to --http must carry; needed where ADDR is not loopback";
     HttpHost "--http-host" None, Many("NAME"), &[Run], "another name that requests to --http may be sent to";
+    Paused "--paused" None, Nothing, &[Ctl], "add: wait to be resumed before anything is fetched";
+    WithData "--with-data" None, Nothing, &[Ctl], "remove: its files, too, finished or not";
     Port "--port" Some("-p"), One("PORT"), &[Get, Seed, Share, Run, Show, Peers, Tracker], "listen on this port (default: the first free of 6881-6889; tracker: 6969; 0: any)";
     Bind "--bind" None, Many("ADDR"), &[Get, Seed, Share, Run, Show, Peers, Check, Tracker], "local address for everything";
     Ipv4 "--ipv4" Some("-4"), Nothing, NET, "speak IPv4 only";

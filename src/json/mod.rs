@@ -1,6 +1,10 @@
-//! JSON as it is written, a value at a time, into a string (RFC 8259).
+//! JSON as it is written, a value at a time, into a string (RFC 8259), and as it is read.
+
+mod read;
 
 use std::fmt::Write;
+
+pub use read::{Fault, Value};
 
 /// An object being written: `{"event":"piece","piece":3}`. Members appear in the order they are put.
 #[derive(Debug)]
