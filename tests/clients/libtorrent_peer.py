@@ -49,7 +49,7 @@ def settings(ip):
         "enable_natpmp": False,
         "enable_outgoing_utp": False,
         "enable_upnp": False,
-        "listen_interfaces": f"{ip}:{args.port}",
+        "listen_interfaces": f"[{ip}]:{args.port}" if ":" in ip else f"{ip}:{args.port}",
         "outgoing_interfaces": ip,
         "user_agent": "libtorrent/2.0",
     }

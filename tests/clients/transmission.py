@@ -18,7 +18,8 @@ class Transmission(Client):
         run = TransmissionRun(self, ip, port)
         run.rpc_port = free_port()
         settings = {
-            "bind-address-ipv4": ip,
+            # One of its own keeps it from asking trackers over IPv6.
+            "bind-address-ipv4": "0.0.0.0" if ":" in ip else ip,
             "bind-address-ipv6": "::1",
             "cache-size-mb": 16,
             "dht-enabled": False,

@@ -4,28 +4,23 @@
     run.py [WORD...]     only the scenarios whose name holds one of the words
 """
 
-import contextlib
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
 import time
 import traceback
-import urllib.parse
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from clients.aria2 import Aria2
-from clients.base import Process, free_port, listens, wait_for
 from clients.libtorrent_client import Libtorrent
 from clients.qbittorrent import Qbittorrent
 from clients.rill import Rill
 from clients.rtorrent import Rtorrent
 from clients.transmission import Transmission
-from interop import finding
-from interop.stage import PATIENCE_S, Cannot, Stage, fresh_ip, trade
+from interop import finding, tracking
+from interop.stage import Cannot, Stage, trade
 
 OTHERS = [Libtorrent, Aria2, Transmission, Rtorrent, Qbittorrent]
 
@@ -72,61 +67,6 @@ def encrypted_only(other):
         trade(stage, other(), Rill(), leeching={"more": ["--encryption", "require"]})
 
 
-def rill_tracker(kind):
-    """libtorrent seeds and aria2c or libtorrent fetches; they find each other through `rill tracker`."""
-    with Stage() as stage:
-        port = free_port()
-        tracker = Process([Rill.program, "tracker", "-p", port, "--bind", "127.0.0.1"], stage.top)
-        try:
-            wait_for("rill tracker should listen", lambda: listens(port), 20)
-            stage.use_tracker(f"{kind}://127.0.0.1:{port}/announce")
-            trade(stage, Libtorrent(), Aria2() if kind == "http" else Libtorrent())
-        finally:
-            tracker.stop()
-
-
-def rill_tracker_swarm(kind):
-    """rill seeds, the others fetch, all in one swarm through `rill tracker`; its scrape agrees with them."""
-    with Stage() as stage:
-        port = free_port()
-        # Transmission dials nobody on loopback: the seed has to hear of it, and soon.
-        command = [Rill.program, "tracker", "-p", port, "--bind", "127.0.0.1", "--interval", "10s"]
-        tracker = Process(command, stage.top)
-        try:
-            wait_for("rill tracker should listen", lambda: listens(port), 20)
-            stage.use_tracker(f"{kind}://127.0.0.1:{port}/announce")
-            with contextlib.ExitStack() as stack:
-                seed = Rill().seed(stage.torrent, stage.file, fresh_ip(), free_port())
-                stack.enter_context(seed).wait_ready()
-                wait_for("the seed should be known", lambda: scraped(stage, port)["seeds"] == 1, 60)
-                # Transmission stays; aria2c asks trackers over UDP only together with the DHT.
-                for other in [Transmission, Libtorrent, Rill, *([Aria2] if kind == "http" else [])]:
-                    out = stage.out()
-                    sink = stack.enter_context(other().leech(stage.torrent, stage.file, out, fresh_ip(), free_port()))
-                    sink.wait_done(PATIENCE_S)
-                    stage.check(out, sink.client)
-                    wait_for(f"{sink.client.name} should count as a seed, or be gone", lambda: agrees(stage, port), 60)
-            if tracker.code is not None:
-                raise AssertionError(f"rill tracker ended: {tracker.output()}")
-        finally:
-            tracker.stop()
-
-
-def agrees(stage, port) -> bool:
-    """Whether the tracker counts nobody as a leech any more, and the two that stay as seeds."""
-    swarm = scraped(stage, port)
-    return swarm["leeches"] == 0 and swarm["seeds"] >= 2 and swarm["downloads"] >= 1
-
-
-def scraped(stage, port) -> dict:
-    """What `rill tracker` says of the stage's swarm."""
-    name = urllib.parse.quote_from_bytes(bytes.fromhex(stage.torrent.info_hash))
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/scrape?info_hash={name}", timeout=10) as answer:
-        body = answer.read()
-    number = lambda key: int((re.search(rb"%d:%si(\d+)e" % (len(key), key), body) or [0, 0])[1])
-    return {"seeds": number(b"complete"), "leeches": number(b"incomplete"), "downloads": number(b"downloaded")}
-
-
 def created_alike(other):
     """`rill create` gives the info-hash that the other program gives for the same content and piece length."""
     with Stage() as stage:
@@ -165,11 +105,7 @@ def scenarios():
     for other in (Libtorrent, Transmission, Rtorrent, Aria2, Qbittorrent):
         yield f"require encryption from {other.name}", [other], lambda other=other: encrypted_only(other)
     yield from finding.scenarios()
-    for kind in ("http", "udp"):
-        yield f"rill tracker over {kind}", [Libtorrent, Aria2], lambda kind=kind: rill_tracker(kind)
-    for kind in ("http", "udp"):
-        needs = [Libtorrent, Aria2, Transmission]
-        yield f"one swarm through rill tracker over {kind}", needs, lambda kind=kind: rill_tracker_swarm(kind)
+    yield from tracking.scenarios()
     for program in ("mktorrent", "transmission-create"):
         yield f"created as by {program}", [program], lambda program=program: created_alike(program)
 
