@@ -23,6 +23,9 @@ const MUCH_FASTER: u64 = 4;
 /// How often a torrent without anyone to talk to looks: hundreds of them must cost next to nothing.
 const IDLE_TICK: Duration = Duration::from_secs(5);
 
+/// How often one that has everything and nobody to give it to looks: whoever comes wakes it up.
+const REST_TICK: Duration = Duration::from_secs(60);
+
 /// How often the display hears where things stand.
 const SNAPSHOT: Duration = Duration::from_millis(250);
 
@@ -92,7 +95,7 @@ impl Torrent<'_> {
             self.feed_all(now);
         }
         if now >= self.clock.next_tick {
-            self.clock.next_tick = now + if self.is_idle() { IDLE_TICK } else { TICK };
+            self.clock.next_tick = now + self.pause().unwrap_or(TICK);
             if let Some(deadline) = self.deadline().filter(|deadline| *deadline > now) {
                 self.clock.next_tick = self.clock.next_tick.min(deadline);
             }
@@ -102,7 +105,7 @@ impl Torrent<'_> {
             }
         }
         if now >= self.clock.next_snapshot {
-            self.clock.next_snapshot = now + if self.is_idle() { IDLE_TICK } else { SNAPSHOT };
+            self.clock.next_snapshot = now + self.pause().unwrap_or(SNAPSHOT);
             self.tell_where_it_stands(now);
         }
         Ok(None)
@@ -146,6 +149,11 @@ impl Torrent<'_> {
     fn is_idle(&self) -> bool {
         let hope = self.swarm.next_wake().is_some() || self.web_seeds.has_hope();
         self.peers.is_empty() && (self.is_complete() || !hope)
+    }
+
+    /// How long an idle torrent may sleep.
+    fn pause(&self) -> Option<Duration> {
+        self.is_idle().then(|| if self.is_complete() { REST_TICK } else { IDLE_TICK })
     }
 
     fn tick(&mut self, now: Instant) -> Result<(), TorrentError> {
