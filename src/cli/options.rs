@@ -262,7 +262,7 @@ options! {
     NoWebseeds "--no-webseeds" None, Nothing, &[Get, Seed, Run], "don't download from web servers";
     DhtBootstrap "--dht-bootstrap" None, Many("HOST:PORT"), NET, "enter the DHT here instead of by the well-known routers";
     Encryption "--encryption" None, One("MODE"), NET, "prefer, require or off (default: plain first, then encrypted; accept both)";
-    MaxPeers "--max-peers" None, One("N"), MOVE, "connections at most (default: 50)";
+    MaxPeers "--max-peers" None, One("N"), MOVE, "connections at most (default: 50; run: 200 over all torrents)";
     Memory "--memory" None, One("SIZE"), MOVE, "buffers for pieces in flight (default: 32M)";
     Down "--down" None, One("RATE"), MOVE, "download at most so many bytes a second, as 500K or 5M (0: no limit)";
     Up "--up" None, One("RATE"), MOVE, "upload at most so many bytes a second (0: no limit)";

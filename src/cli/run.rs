@@ -13,13 +13,15 @@ use super::journal::Journal;
 use super::json::Object;
 use super::options::Opt;
 use super::screen::{self, Output};
-use super::settings::Settings;
+use super::settings::{MAX_PEERS, Settings};
 use super::source::{Found, Source};
 use super::station;
 use super::stop::Stop;
 use super::unix_time_s;
 use crate::control::{self, Control};
-use crate::session::{Add, Config, Desk, Folder, Keeper, Refusal, RefusalKind, Session, Shared, Standpoint};
+use crate::session::{
+    Add, Config, Desk, Folder, Keeper, Refusal, RefusalKind, Session, Shared, Standpoint, Terms,
+};
 use crate::sys;
 use crate::text::system_words;
 use crate::thread;
@@ -86,10 +88,13 @@ fn config(flags: &Flags, settings: &Settings) -> Result<Config, Failure> {
     // What is remembered must mean the same wherever the next run is started.
     let absolute =
         |path: &Path| std::path::absolute(path).map_err(|error| Failure::disk("can't use", path, &error));
+    let max_peers = settings.limits.max_peers;
     let watch = flags.paths(Opt::Watch).iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
     Ok(Config {
         dir: absolute(&settings.place.dir)?,
-        terms: station::terms(settings),
+        // One torrent's crowd leaves places for the others.
+        terms: Terms { max_peers: max_peers.min(MAX_PEERS.max(max_peers / 4)), ..station::terms(settings) },
+        max_connections: max_peers,
         sharing: settings.seeding,
         max_active: flags.read(Opt::MaxActive, max_active)?.map_or(MAX_ACTIVE, NonZeroUsize::get),
         watch,

@@ -17,6 +17,10 @@ use crate::wire::mse::Encryption;
 /// Connections a torrent holds at most, if nothing else is said.
 pub const MAX_PEERS: usize = 50;
 
+/// Connections that all torrents of a server hold together at most, if nothing else is said: each may cost two
+/// threads.
+pub const MAX_PEERS_OF_ALL: usize = 200;
+
 /// Buffers for pieces in flight, in bytes, if nothing else is said.
 pub const MEMORY_BYTES: u64 = 32 << 20;
 
@@ -155,7 +159,10 @@ pub fn place(flags: &Flags) -> Result<Place, Failure> {
 impl Limits {
     fn of(flags: &Flags) -> Result<Self, Failure> {
         Ok(Self {
-            max_peers: flags.read(Opt::MaxPeers, at_least_one)?.unwrap_or(MAX_PEERS),
+            max_peers: flags.read(Opt::MaxPeers, at_least_one)?.unwrap_or(match flags.command {
+                Command::Run => MAX_PEERS_OF_ALL,
+                _ => MAX_PEERS,
+            }),
             memory_bytes: flags.read(Opt::Memory, units::size)?.unwrap_or(MEMORY_BYTES),
             down_bytes_per_s: flags.read(Opt::Down, units::rate)?.flatten(),
             up_bytes_per_s: flags.read(Opt::Up, units::rate)?.flatten(),

@@ -7,6 +7,7 @@ pub mod jobs; //       the jobs at hand, block by block
 pub mod intake; //     from the socket into jobs
 pub mod pace; //       how many requests to keep in flight
 pub mod throttle; //   speed limits over all peers together
+pub mod seats; //      the connections that all torrents may hold together
 pub mod error; //      why a connection ended
 pub mod greeting; //   from a socket to a link: encryption, handshake
 pub mod link; //       a connection past its handshake

@@ -70,7 +70,14 @@ impl Session {
     pub(super) fn erase(&mut self, entry: &Entry) {
         let What::Known { info, .. } = &entry.what else { return };
         let place = Place { dir: entry.kept.dir.clone(), name: None, overwrite: false };
-        let Ok(paths) = sites(&place, info) else { return };
+        let Ok([finished, unfinished @ ..]) = sites(&place, info) else { return };
+        // What has its name may be another torrent's, or have been there before it came.
+        let claimed = self.claims.take(finished.clone(), info.info_hash).is_ok();
+        let is_its = entry.kept.completed_s.is_some() || entry.snapshot.done > 0;
+        if !claimed {
+            return;
+        }
+        let paths: Vec<PathBuf> = is_its.then_some(finished).into_iter().chain(unfinished).collect();
         let files: Vec<PathBuf> =
             info.files.iter().map(|file| file.path.iter().collect::<PathBuf>()).collect();
         let body = move || paths.iter().for_each(|path| erase(path, &files));

@@ -12,11 +12,13 @@ mod folder; //   the state folder, and how it is read
 mod keeper; //   the thread that writes it
 mod watched; //  the watched folders
 mod hooks; //    what is run when a torrent is complete
+mod claims; //   which torrent a file or folder belongs to
 mod queue; //    whose turn it is
 mod entry; //    one torrent, and whether an owner is at work on it
 mod ear; //      what a torrent tells, on its way to us
 mod obey; //     what becomes of each order
 mod owners; //   owners begin and end
+mod portions; // what all may use together, shared out
 mod sightings; // what becomes of what was seen in watched folders
 mod endings; //  what becomes of a torrent that is complete
 mod saves; //    what is remembered goes to the keeper
@@ -25,14 +27,17 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use crate::id::InfoHash;
-use crate::torrent::Sharing;
+use crate::peer::seats::Seats;
+use crate::torrent::{Portion, Sharing};
 
 pub use audience::{Audience, Happening, Title};
+use claims::Claims;
 use ear::News;
 use entry::Entry;
 pub use folder::{Folder, Found};
@@ -47,11 +52,11 @@ use watched::Watch;
 /// How often the queue and those who wait to be tried again are looked at when nothing happens.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long owners may take to end: with what is saved then, a stop is over in three seconds.
+/// How long owners may take to end.
 const LEAVE: Duration = Duration::from_millis(1800);
 
-/// How long saving may take then.
-const SAVE: Duration = Duration::from_millis(600);
+/// How long they and what is saved then may take: a stop is over in three seconds.
+const LEAVE_AND_SAVE: Duration = Duration::from_millis(2500);
 
 /// What a session is started with.
 #[derive(Clone, Debug)]
@@ -62,6 +67,8 @@ pub struct Config {
     pub terms: Terms,
     /// How long a torrent is shared.
     pub sharing: Sharing,
+    /// Connections of all torrents together; each torrent's own limit is among the terms.
+    pub max_connections: usize,
     /// Downloads that may be active at once.
     pub max_active: usize,
     /// Folders whose `.torrent` and `.magnet` files are taken on.
@@ -85,6 +92,11 @@ pub struct Session {
     keeper: Keeper,
     watch: Watch,
     hooks: Hooks,
+    claims: Claims,
+    /// Connections of all torrents.
+    seats: Arc<Seats>,
+    /// What everyone at work has heard to be its share.
+    portion: Portion,
     /// When what went each way is saved again.
     next_totals: Instant,
     /// Nothing begins any more.
@@ -112,6 +124,9 @@ impl Session {
         let keeper = Keeper::start(folder, shared.dht().cloned())?;
         let files = |(_, kept): &(_, Kept)| kept.origin.files.clone();
         let watch = Watch::start(config.watch.clone(), found.torrents.iter().flat_map(files))?;
+        let seats = Seats::new(config.max_connections);
+        let Terms { memory_bytes, upload_slots, .. } = config.terms;
+        let portion = Portion { memory_bytes, upload_slots };
         let hooks = Hooks::new(config.on_complete.clone());
         let mut session = Self {
             shared,
@@ -125,6 +140,9 @@ impl Session {
             keeper,
             watch,
             hooks,
+            claims: Claims::default(),
+            seats,
+            portion,
             next_totals: Instant::now() + saves::TOTALS_EVERY,
             closing: false,
             orders,
@@ -164,6 +182,7 @@ impl Session {
     fn look_around(&mut self, now: Instant) {
         self.try_failed_again(now);
         self.give_turns(now);
+        self.share_out();
         self.save_now_and_then(now);
         self.hooks.reap();
     }
@@ -180,7 +199,8 @@ impl Session {
     fn leave(mut self) {
         self.closing = true;
         self.entries.values_mut().for_each(Entry::stop);
-        let deadline = Instant::now() + LEAVE;
+        let begun = Instant::now();
+        let deadline = begun + LEAVE;
         while self.owners_at_work() > 0 {
             match self.news.recv_deadline(deadline) {
                 Ok(news) => self.hear(news),
@@ -188,7 +208,7 @@ impl Session {
             }
         }
         self.save_changes(true);
-        if !self.keeper.close(SAVE) {
+        if !self.keeper.close(LEAVE_AND_SAVE.saturating_sub(begun.elapsed())) {
             let sentence = "what is to be remembered couldn't be saved in time";
             self.audience.hear(Happening::Warning(sentence.to_owned()));
         }

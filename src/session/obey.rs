@@ -71,6 +71,10 @@ impl Session {
     /// Puts a torrent behind all others.
     pub(super) fn put_in_line(&mut self, mut entry: Entry) {
         entry.kept.place = self.next_place;
+        if let Some(path) = entry.path() {
+            // Whoever came first has it; the other hears so when it begins.
+            let _ = self.claims.take(path, entry.info_hash());
+        }
         self.places.insert(entry.info_hash(), self.next_place);
         self.entries.insert(self.next_place, entry);
         self.next_place += 1;

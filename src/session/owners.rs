@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Session;
 use super::audience::Happening;
 use super::ear::{Ear, News, Told};
 use super::entry::{Entry, Owner, Work};
 use super::obey::title_of;
 use super::queue::{self, Stage};
-use super::{Config, Session, Shared};
 use crate::id::InfoHash;
 use crate::metainfo::Info;
 use crate::report::{Phase, Snapshot};
@@ -76,9 +76,9 @@ impl Session {
 
     fn begin(&mut self, info_hash: InfoHash, now: Instant) {
         let number = self.next_owner;
+        let Some(task) = self.entry(info_hash).map(|entry| self.task_of(entry)) else { return };
         let Some(place) = self.places.get(&info_hash) else { return };
         let Some(entry) = self.entries.get_mut(place) else { return };
-        let task = task_of(entry, &self.shared, &self.config);
         let post = Post::open();
         let mailbox = post.mailbox();
         let audience = self.audience.watch(&title_of(entry));
@@ -102,6 +102,26 @@ impl Session {
         }
     }
 
+    /// What the owner of a torrent is told to do.
+    fn task_of(&self, entry: &Entry) -> Task {
+        let (kept, portion) = (&entry.kept, self.portion());
+        let place = Place { dir: kept.dir.clone(), name: None, overwrite: false };
+        let goal = Goal::GetAndShare(self.config.sharing);
+        let mut task = self.shared.task(entry.what.clone(), place, &self.config.terms, goal);
+        task.limits.seats = Some(Arc::clone(&self.seats));
+        task.limits.memory_bytes = portion.memory_bytes;
+        task.limits.upload_slots = portion.upload_slots;
+        task.past = Past { is_kept: true, is_doubted: kept.recheck, record: kept.record.clone() };
+        let select = select_runs(kept.selection.clone());
+        let (claims, dir) = (self.claims.clone(), kept.dir.clone());
+        // Asked once it is known what the torrent holds, and before anything of it is touched.
+        task.choice.select = Box::new(move |info| {
+            claims.take(dir.join(&info.name), info.info_hash)?;
+            select(info)
+        });
+        task
+    }
+
     /// How many owners haven't ended.
     pub(super) fn owners_at_work(&self) -> usize {
         self.leaving.len() + self.entries.values().filter(|entry| entry.owner().is_some()).count()
@@ -116,8 +136,12 @@ impl Session {
                 let data_of = with_data.then(|| Box::new(entry));
                 self.leaving.insert(info_hash, Leaving { number, data_of });
             }
-            None if with_data => self.erase(&entry),
-            None => {}
+            None => {
+                if with_data {
+                    self.erase(&entry);
+                }
+                self.claims.release(info_hash);
+            }
         }
     }
 
@@ -132,6 +156,7 @@ impl Session {
                 if let Some(entry) = leaving.data_of {
                     self.erase(&entry);
                 }
+                self.claims.release(info_hash);
                 self.give_turns(Instant::now());
             }
             return;
@@ -188,7 +213,6 @@ impl Session {
         self.shared.close_door(info_hash);
         let Some(entry) = self.entry_mut(info_hash) else { return };
         entry.close_books();
-        entry.unsaved.kept = true;
         let stopped = matches!(entry.work, Work::Ends(_)) && end.is_ok();
         entry.work = match &end {
             _ if stopped => Work::Rests,
@@ -230,16 +254,6 @@ impl Session {
             }
         }
     }
-}
-
-/// What the owner of a torrent is told to do.
-fn task_of(entry: &Entry, shared: &Shared, config: &Config) -> Task {
-    let kept = &entry.kept;
-    let place = Place { dir: kept.dir.clone(), name: None, overwrite: false };
-    let mut task = shared.task(entry.what.clone(), place, &config.terms, Goal::GetAndShare(config.sharing));
-    task.choice.select = select_runs(kept.selection.clone());
-    task.past = Past { is_kept: true, is_doubted: kept.recheck, record: kept.record.clone() };
-    task
 }
 
 /// When a torrent that ended like this is tried again by itself: what is wrong with the system may pass; what is

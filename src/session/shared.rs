@@ -151,6 +151,7 @@ impl Shared {
             choice: Choice { select: select_runs(what.selection().to_vec()), order: terms.order },
             limits: Limits {
                 max_peers: terms.max_peers,
+                seats: None,
                 memory_bytes: terms.memory_bytes,
                 down: Arc::clone(&self.down),
                 up: Arc::clone(&self.up),

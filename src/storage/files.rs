@@ -89,6 +89,11 @@ impl Files {
         Ok(Some(file))
     }
 
+    /// Closes what nobody reads at the moment; it is opened again when someone does.
+    pub fn close(&self) {
+        self.shelf().clear();
+    }
+
     /// Opens the side file, if there is one, and keeps it open.
     ///
     /// # Errors

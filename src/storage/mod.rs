@@ -451,6 +451,11 @@ impl Storage {
         Reader::new(Arc::clone(&self.files))
     }
 
+    /// Nobody reads at the moment: closes the files, which are opened again when someone does.
+    pub fn rest(&self) {
+        self.files.close();
+    }
+
     /// Every wanted byte is verified and written: flushes all of it to the disk and gives it its final name. Pieces
     /// that are shared with files nobody wants stay readable for as long as this storage or a reader lives.
     ///

@@ -82,6 +82,12 @@ impl Assembly {
         }
     }
 
+    /// From now on there is room for so many bytes; what is beyond it goes as it comes back.
+    pub fn resize(&mut self, budget: u64) {
+        self.budget = budget;
+        self.make_room();
+    }
+
     /// A buffer of this length for a job; what it holds is of no interest. Comes back by [`add`](Self::add) or
     /// [`recycle`](Self::recycle).
     pub fn lend(&mut self, length: u32) -> Vec<u8> {

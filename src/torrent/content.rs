@@ -77,7 +77,7 @@ impl Content {
             storage.prepare(cancel).map_err(TorrentError::Storage)?;
         }
         let tally = Tally::new(&info, |file| wants(&selection, file), &have);
-        let budget = task.limits.memory_bytes.max(2 * u64::from(info.geometry.piece_bytes()));
+        let budget = budget(&info, task.limits.memory_bytes);
         let was_whole = storage.is_whole();
         Ok(Self {
             was_whole,
@@ -101,6 +101,12 @@ impl Content {
         }
     }
 
+    /// From now on pieces on their way may take so much memory, in bytes.
+    pub fn resize(&mut self, memory_bytes: u64) {
+        self.budget = budget(&self.info, memory_bytes);
+        self.assembly.resize(self.budget);
+    }
+
     /// How many more bytes of pieces may be opened.
     pub fn room(&self) -> u64 {
         self.budget.saturating_sub(self.picker.open_bytes())
@@ -118,6 +124,11 @@ impl Content {
         let fair = self.budget / 4 * 3 / peers.max(1) as u64;
         fair.clamp(u64::from(BLOCK_BYTES), 16 * u64::from(SPAN_BYTES)) as u32
     }
+}
+
+/// Two pieces at the least: one that is being filled, and one that is being hashed.
+fn budget(info: &Info, memory_bytes: u64) -> u64 {
+    memory_bytes.max(2 * u64::from(info.geometry.piece_bytes()))
 }
 
 fn wanted_pieces(info: &Info, selection: &Selection) -> Bitfield {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Letter, Mailbox, Torrent, TorrentError};
 use crate::peer::ToPeer;
+use crate::peer::seats::Seats;
 use crate::peer::start::{Beginning, Company, start};
 use crate::peer_key::PeerKey;
 use crate::report::{Event, TrackerSays};
@@ -207,7 +208,13 @@ impl Torrent<'_> {
     pub(super) fn has_room_to_dial(&self) -> bool {
         let dialling = self.peers.iter().filter(|(_, peer)| peer.met.is_none() && !peer.is_web).count();
         let needed = !self.is_complete() || self.task.goal.sharing().is_some();
-        needed && dialling < MAX_DIALLING && self.peers.len() < self.task.limits.max_peers
+        needed && dialling < MAX_DIALLING && self.has_place()
+    }
+
+    /// Whether one more connection may be held, of this torrent's and of all torrents'.
+    pub(super) fn has_place(&self) -> bool {
+        let limits = &self.task.limits;
+        self.peers.len() < limits.max_peers && limits.seats.as_ref().is_none_or(|seats| seats.is_free())
     }
 
     /// Dials those that are due, as long as there is room.
@@ -230,11 +237,19 @@ impl Torrent<'_> {
         source: Source,
         now: Instant,
     ) {
+        let seat = self.task.limits.seats.as_ref().map(Seats::take);
+        if matches!(seat, Some(None)) {
+            // Another torrent was faster.
+            return self.swarm.failed(address, now);
+        }
         let key = self.peers.new_key();
         let mailbox = self.mailbox.clone();
         let tell = move |letter| mailbox.put(Letter::Peer(letter));
         match start(key, beginning, &self.company(), tell) {
-            Ok(leash) => self.peers.insert(key, address, source, leash, now),
+            Ok(leash) => {
+                self.peers.insert(key, address, source, leash, now);
+                seat.flatten().into_iter().for_each(|seat| self.peers.seat(key, seat));
+            }
             Err(error) => {
                 self.swarm.failed(address, now);
                 let text = format!("no thread for peer {address}: {}", system_words(&error));

@@ -42,7 +42,7 @@ impl Torrent<'_> {
     /// Someone came to us: let them in, if there is a place.
     pub(super) fn arrived(&mut self, arrival: Box<crate::peer::listener::Arrival>, now: Instant) {
         let address = arrival.address;
-        let full = self.peers.len() >= self.task.limits.max_peers && !self.make_room(now);
+        let full = !self.has_place() && !self.make_room(now);
         if full || self.swarm.is_banned(address) {
             return;
         }

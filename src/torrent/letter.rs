@@ -28,8 +28,19 @@ pub enum Letter {
     /// Someone wants to know everything: the answer goes there, once. Who checks what is on disk answers later,
     /// and whoever has no room for the answer goes without.
     Tell(Sender<Detail>),
+    /// Its share of what all torrents may use is another from now on.
+    Portion(Portion),
     /// Stop, gracefully.
     Stop,
+}
+
+/// A torrent's share of what all torrents may use together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Portion {
+    /// Memory for pieces on their way, in bytes.
+    pub memory_bytes: u64,
+    /// Peers served at once; `None` adapts.
+    pub upload_slots: Option<usize>,
 }
 
 /// Where letters to the owner of a torrent are put; as many copies as one likes.

@@ -42,7 +42,7 @@ use content::Content;
 pub use error::{Ended, TorrentError};
 use find::Finder;
 use hunt::Hunt;
-pub use letter::{Letter, Mailbox, Post};
+pub use letter::{Letter, Mailbox, Portion, Post};
 use peers::Peers;
 use serve::Server;
 pub use task::{
@@ -234,8 +234,19 @@ impl<'w> Torrent<'w> {
             Letter::Addresses(source, addresses) => self.add_addresses(source, &addresses, now),
             Letter::Warning(text) => self.watcher.event(&Event::Warning(text)),
             Letter::Tell(who) => self.tell_everything(who, now),
+            Letter::Portion(portion) => self.got_portion(portion),
             Letter::Stop => {}
         }
         Ok(())
+    }
+
+    fn got_portion(&mut self, Portion { memory_bytes, upload_slots }: Portion) {
+        self.task.limits.memory_bytes = memory_bytes;
+        if let Some(content) = &mut self.content {
+            content.resize(memory_bytes);
+        }
+        if upload_slots.is_some() {
+            self.server.set_slots(SlotKeeper::new(upload_slots, self.task.limits.up.bytes_per_s()));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::bitfield::Bitfield;
 use crate::geometry::{BLOCK_BYTES, PieceIndex};
+use crate::peer::seats::Seat;
 use crate::peer::{Leash, Met, ToPeer};
 use crate::peer_key::PeerKey;
 use crate::rate::{Meter, Stride};
@@ -54,6 +55,8 @@ pub struct Peer {
     pub pex_reader: PexReader,
     /// When the connection began.
     pub since: Instant,
+    /// Its place among the connections of all torrents.
+    pub seat: Option<Seat>,
 }
 
 /// Who wants what of whom, and how fast it goes.
@@ -119,8 +122,16 @@ impl Peers {
             pex_sender: PexSender::new(),
             pex_reader: PexReader::new(),
             since: now,
+            seat: None,
         };
         self.rows.insert(key, peer);
+    }
+
+    /// This one holds a place among the connections of all torrents.
+    pub fn seat(&mut self, key: PeerKey, seat: Seat) {
+        if let Some(peer) = self.get_mut(key) {
+            peer.seat = Some(seat);
+        }
     }
 
     /// A web seed's thread begins.

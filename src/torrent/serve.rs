@@ -37,6 +37,10 @@ impl Server {
         self.choker.is_unchoked(key)
     }
 
+    pub(super) fn set_slots(&mut self, slots: SlotKeeper) {
+        self.slots = slots;
+    }
+
     pub(super) fn peer_left(&mut self, key: PeerKey) {
         if let Some(super_seed) = &mut self.super_seed {
             super_seed.peer_left(key);

@@ -12,6 +12,7 @@ use crate::lsd::Lsd;
 use crate::magnet::Magnet;
 use crate::metainfo::{Info, Metainfo};
 use crate::peer::greeting::Host;
+use crate::peer::seats::Seats;
 use crate::peer::throttle::Throttle;
 use crate::picker::Order;
 use crate::storage::{Place, Selection};
@@ -200,6 +201,8 @@ impl std::fmt::Debug for Choice {
 pub struct Limits {
     /// Connections, dialled and accepted, past the handshake or not.
     pub max_peers: usize,
+    /// Connections of all torrents together; `None` where this is the only one that counts.
+    pub seats: Option<Arc<Seats>>,
     /// Memory for pieces on their way, in bytes; two pieces at the least.
     pub memory_bytes: u64,
     /// Limits what comes in; may be shared by several torrents.

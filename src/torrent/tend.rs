@@ -163,6 +163,9 @@ impl Torrent<'_> {
         self.mind_all_interests();
         if let Some(content) = &mut self.content {
             content.storage.tick(now).map_err(TorrentError::Storage)?;
+            if self.peers.is_empty() {
+                content.storage.rest();
+            }
         }
         self.serve(now);
         self.tell_of_peers(now);
