@@ -73,10 +73,17 @@ def created_alike(other):
         content, theirs, ours = stage.torrent.folder / "many files", stage.top / "theirs", stage.top / "ours"
         commands = {
             "mktorrent": ["mktorrent", "-l", "16", "-a", "http://127.0.0.1/announce", "-o", theirs, content],
-            "transmission-create": ["transmission-create", "-s", "64", "-o", theirs, content],
+            # It writes `private` into every torrent, be it 0, which no other does: so both make a private one.
+            "transmission-create": ["transmission-create", "-p", "-t", "http://127.0.0.1/announce", "-s", "64", "-o", theirs,
+                                    content],
         }
+        if other == "transmission-create": # It leaves out empty files, and puts letters beyond ASCII first.
+            for empty in (content / "empty", content / "nested" / "empty too"):
+                empty.unlink()
+            shutil.rmtree(content / "ünïcödé – 名前")
+        private = ["--private", "--tracker", "http://127.0.0.1/announce"] if "-p" in commands[other] else []
         subprocess.run(commands[other], check=True, capture_output=True, timeout=60)
-        command = [Rill.program, "create", content, "--piece-length", "64K", "-o", ours]
+        command = [Rill.program, "create", content, "--piece-length", "64K", "-o", ours, *private]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
         shown = [
             subprocess.run([Rill.program, "show", "--json", file], check=True, capture_output=True, timeout=60)
