@@ -88,6 +88,8 @@ pub struct Received {
 struct Helper {
     rate_bytes_per_s: u64,
     held_blocks: u32,
+    /// The piece it began last.
+    begun: Option<PieceIndex>,
     shortlist: Shortlist,
 }
 
@@ -148,7 +150,8 @@ impl Picker {
     /// What this peer should be asked for next, if anything; it is held by the peer from then on.
     ///
     /// What was begun is finished first, the piece nearest to its end before others. Else a piece is begun:
-    /// the first few by chance, then the rarest that the peer has. When there is nothing left to hand out to
+    /// the first few by chance, then the rarest that the peer has; among equals the one behind its last, because
+    /// neighbours cost the disk and the page cache half of what strangers do. When there is nothing left to hand out to
     /// it, it gets the far end of a run that another peer would take longer for. So the answer depends on
     /// how fast others are: a peer that got nothing should ask again a moment later, not only after a letter.
     pub fn pick(&mut self, ask: Ask<'_>) -> Option<Job> {
@@ -159,6 +162,7 @@ impl Picker {
         match self.closed_piece(&ask) {
             Some(piece) if u64::from(self.geometry.len_of(piece)) <= ask.room_bytes => {
                 self.open_up(piece);
+                self.helpers.entry(ask.peer).or_default().begun = Some(piece);
                 self.hand_out(&ask, piece)
             }
             _ => self.copy(&ask, !self.in_endgame()),
@@ -338,7 +342,8 @@ impl Picker {
         if closed.is_empty() {
             return None;
         }
-        let shortlist = &mut self.helpers.get_mut(&ask.peer)?.shortlist;
+        let helper = self.helpers.get_mut(&ask.peer)?;
+        let shortlist = &mut helper.shortlist;
         if self.order == Order::Sequential {
             return shortlist.first(ask.has, closed);
         }
@@ -347,10 +352,17 @@ impl Picker {
         {
             return Some(piece);
         }
-        closed.rarest_of(ask.has, REACH).or_else(|| {
+        let rarest = closed.rarest_of(ask.has, REACH).or_else(|| {
             let from = self.dice.below(self.geometry.pieces() as usize) as u32;
             shortlist.rarest(ask.has, closed, from)
-        })
+        })?;
+        let next = helper.begun.and_then(|begun| self.geometry.piece(begun.get() + 1));
+        let as_rare = |next: &PieceIndex| {
+            ask.has.has(*next)
+                && closed.has(*next)
+                && closed.availability(*next) <= closed.availability(rarest)
+        };
+        Some(next.filter(as_rare).unwrap_or(rarest))
     }
 
     fn open_up(&mut self, piece: PieceIndex) {

@@ -48,6 +48,17 @@ pub struct Batch {
     pub pieces: Vec<PieceIndex>,
 }
 
+impl Batch {
+    /// Adds a run, or makes the one that it continues longer.
+    pub fn add_run(&mut self, file: Arc<File>, run: Range<u64>) {
+        let mut before = self.runs.iter_mut().rev();
+        match before.find(|(other, last)| last.end == run.start && Arc::ptr_eq(other, &file)) {
+            Some((_, last)) => last.end = run.end,
+            None => self.runs.push((file, run)),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Letter {
     Written(Batch),

@@ -177,7 +177,7 @@ impl Writer {
         self.batch.bytes += run.length;
         self.batch_since.get_or_insert_with(Instant::now);
         match back {
-            Some(file) => self.batch.runs.push((file, run.offset..run.offset + run.length)),
+            Some(file) => self.batch.add_run(file, run.offset..run.offset + run.length),
             None => self.batch.loose += run.length,
         }
         Ok(())

@@ -172,7 +172,8 @@ impl Assembly {
         Some(if enough { since } else { since + patience })
     }
 
-    /// Hashes what can be hashed, many pieces side by side, and gives the pieces that are whole.
+    /// Hashes what can be hashed, many pieces side by side, and gives the pieces that are whole, in the order in
+    /// which they stand in the file: written so, they cost the kernel least.
     pub fn hash(&mut self) -> Vec<Finished> {
         self.ripe_since = None;
         self.ripe_bytes = 0;
@@ -184,13 +185,15 @@ impl Assembly {
             advance(&mut feeds);
         }
         let whole = self.open.extract_if(|_, piece| piece.hashed == piece.length);
-        whole
+        let mut finished: Vec<Finished> = whole
             .map(|(piece, Piece { parts, running, .. })| Finished {
                 piece,
                 digest: running.finish(),
                 parts: parts.into_values().collect(),
             })
-            .collect()
+            .collect();
+        finished.sort_unstable_by_key(|finished| finished.piece);
+        finished
     }
 
     /// Lets what came of this piece go: nobody is left to bring the rest, and the room is needed.
