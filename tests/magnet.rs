@@ -139,6 +139,25 @@ fn a_third_peer_is_learned_from_a_rill() {
     link.hear_until(told).expect("the rill should tell of the seeder");
 }
 
+#[test]
+fn who_came_and_left_is_dialled_where_it_said_it_listens() {
+    let (torrent, folder) = (Torrent::single("back.bin", 100_000, 64 << 10), Folder::new("back"));
+    let file = torrent.write_file(&folder, &[]);
+    torrent.write_content(&folder);
+    let address = fresh_listener();
+    let mut rill = Rill::seed(&file, folder.path(), address).arg("--json").start();
+    rill.wait_for("\"complete\"");
+    // A leecher that listens, as far as others can see: at the address that its connection comes from.
+    let listener = Seeder::start_at("127.0.0.1:0".parse().unwrap(), &torrent, Character::Has(vec![false; 2]));
+    let mut link = Link::dial(address, &torrent, EXTENDED).unwrap();
+    let hello = format!("d1:md6:ut_pexi1ee1:pi{}ee", listener.address.port());
+    link.say(&Message::Extended(0, hello.into_bytes())).unwrap();
+    assert_eq!(link.fetch_all(&torrent, 4).unwrap(), torrent.bytes);
+    assert_eq!(listener.connections(), 0, "it is connected already");
+    drop(link);
+    wait_until("it should be dialled", || listener.connections() > 0);
+}
+
 fn private() -> Torrent {
     let mut torrent = Torrent::single("pex.bin", 1 << 20, 64 << 10);
     torrent.info.truncate(torrent.info.len() - 1);

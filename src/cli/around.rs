@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::exit::Failure;
 use super::settings::Settings;
@@ -17,7 +17,7 @@ use crate::swarm::Source;
 const WAIT: Duration = Duration::from_secs(10);
 
 /// How long where not one node of the DHT answers: it can't be reached, then.
-const NO_NODE_WAIT: Duration = Duration::from_secs(4);
+const NO_NODE_WAIT: Duration = Duration::from_secs(3);
 
 /// How long they still have once there are peers.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -25,15 +25,20 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long our own node may take to say whom it knows.
 const NODES_WAIT: Duration = Duration::from_millis(100);
 
+/// Who named whom.
+type Named = (Source, Vec<SocketAddr>);
+
 /// A question to everyone around; it ends when this is dropped.
 pub struct Around {
     shared: Shared,
-    told: Receiver<(Source, Vec<SocketAddr>)>,
+    info_hash: InfoHash,
+    tell: Sender<Named>,
+    told: Receiver<Named>,
     since: Instant,
 }
 
 impl Around {
-    /// Asks; `None` where the settings forbid both. The torrent must not be private.
+    /// Begins to ask the DHT; `None` where the settings forbid both. The torrent must not be private.
     ///
     /// # Errors
     /// When the port that was asked for is taken.
@@ -46,12 +51,13 @@ impl Around {
             return Ok(None);
         }
         let shared = station::share(station::standpoint(settings))?;
+        let (tell, told) = unbounded();
         if let Some(dht) = shared.dht() {
             nodes.iter().for_each(|(host, port)| dht.add_host(host, *port));
+            let tell = tell.clone();
+            dht.find_peers(info_hash, None, move |peers| tell.send((Source::Dht, peers)).is_ok());
         }
-        let (tell, told) = unbounded();
-        shared.look_around(info_hash, move |source, peers| tell.send((source, peers)).is_ok());
-        Ok(Some(Self { shared, told, since: Instant::now() }))
+        Ok(Some(Self { shared, info_hash, tell, told, since: Instant::now() }))
     }
 
     /// Where neighbours reach us.
@@ -59,9 +65,20 @@ impl Around {
         self.shared.port()
     }
 
-    /// Waits and tells whom they named; not for long where there are peers `already`.
+    /// Waits and tells whom they named. Where there are peers `already` it doesn't wait long, and leaves the neighbours
+    /// in peace: a tracker's peer would come a second time, by its other address.
     pub fn listen(&self, already: bool) -> Vec<(Source, SocketAddr)> {
-        let mut found = self.listen_until(self.since + if already { PATIENCE } else { NO_NODE_WAIT });
+        if !already {
+            let tell = self.tell.clone();
+            self.shared
+                .call_neighbours(self.info_hash, move |source, peers| tell.send((source, peers)).is_ok());
+        }
+        let until = match already {
+            true => self.since + PATIENCE,
+            // Trackers may have taken long to fail; neighbours were asked just now.
+            false => (self.since + NO_NODE_WAIT).max(Instant::now() + PATIENCE),
+        };
+        let mut found = self.listen_until(until);
         if found.is_empty() && !already && self.has_nodes() {
             found = self.listen_until(self.since + WAIT);
         }

@@ -107,7 +107,7 @@ pub const COMMANDS: &[CommandRow] = &[
         at_least: 1,
         at_most: 1,
         summary: "announce, and print the peers",
-        details: "The DHT and the local network are asked too, but not about private torrents; with -v each peer's source is named: \
+        details: "The DHT is asked too, and the local network where nobody else knows a peer; about private torrents neither is. With -v each peer's source is named: \
                   tracker, dht, lsd, incoming (a neighbour that answered us), magnet, user.",
     },
     CommandRow {

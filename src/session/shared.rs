@@ -181,18 +181,13 @@ impl Shared {
         self.listener.register(info_hash, Box::new(door));
     }
 
-    /// Looks for the peers of a torrent without any tracker: by the DHT, where nothing is announced, and by a call on
-    /// the local network. Neighbours answer it by coming to us, and stay no longer than it takes to say where they
-    /// listen. Never to be called for a private torrent (BEP 27).
-    pub fn look_around(
+    /// Calls for the peers of a torrent on the local network. Neighbours answer by coming to us, and stay no longer than
+    /// it takes to say where they listen. Never to be called for a private torrent (BEP 27).
+    pub fn call_neighbours(
         &self,
         info_hash: InfoHash,
         tell: impl Fn(Source, Vec<SocketAddr>) -> bool + Clone + Send + 'static,
     ) {
-        if let Some(dht) = &self.around.dht {
-            let tell = tell.clone();
-            dht.find_peers(info_hash, None, move |peers| tell(Source::Dht, peers));
-        }
         if let Some(lsd) = &self.around.lsd {
             let came = tell.clone();
             let door = move |arrival| {

@@ -203,7 +203,12 @@ impl Torrent<'_> {
         if peer.met.is_none() && !matches!(error, PeerError::LetGo) {
             self.finder.last_failure = Some(format!("peer {} {error}", peer.address));
         }
-        if peer.source != Source::Incoming {
+        if peer.source == Source::Incoming {
+            // Where it listens, it may be met again.
+            if let Some(listens) = peer.dialable() {
+                self.swarm.left(listens, down + up > 0, now);
+            }
+        } else {
             match peer.met {
                 None if !error.is_final() => self.swarm.failed(peer.address, now),
                 _ if error.is_final() => self.swarm.ban(peer.address),
