@@ -28,10 +28,39 @@ pub struct Record<const N: usize> {
     pub address: [u8; N],
     /// When it was heard last.
     pub seen: Tick,
-    /// What it is known by when its address changes; 0 for none.
-    pub key: u32,
+    /// What it is known by when its address changes, and whether it has said that it completed.
+    pub mark: Mark,
     /// What it calls itself: asked for by those who want no compact answer.
     pub peer_id: PeerId,
+}
+
+/// A peer's key, but for its highest bit, which says whether the peer has told of its completion: one bit more
+/// would make every record four bytes longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark(u32);
+
+impl Mark {
+    const COMPLETED: u32 = 1 << 31;
+
+    /// The mark of one with this key (0 for none), who says that it has completed, or doesn't.
+    pub fn new(key: u32, says_completed: bool) -> Self {
+        Self(key & !Self::COMPLETED | if says_completed { Self::COMPLETED } else { 0 })
+    }
+
+    /// Whether it has ever said so.
+    pub fn has_completed(self) -> bool {
+        self.0 & Self::COMPLETED != 0
+    }
+
+    /// What is known of it by its key, if it has one.
+    pub fn key(self) -> Option<u32> {
+        Some(self.0 & !Self::COMPLETED).filter(|key| *key != 0)
+    }
+
+    /// What was said once stays said.
+    fn remember(&mut self, before: Self) {
+        self.0 |= before.0 & Self::COMPLETED;
+    }
 }
 
 /// The peers of one kind.
@@ -55,15 +84,19 @@ impl<const N: usize> Crowd<N> {
         self.records.is_empty()
     }
 
-    /// Brings someone up to date who is here; false for someone who isn't.
-    pub fn refresh(&mut self, record: &Record<N>) -> bool {
-        let Some(place) = self.place_of(&record.address) else { return false };
-        self.records[place] = *record;
-        true
+    /// Brings someone up to date who is here, and gives what was known; nothing of someone who isn't.
+    pub fn refresh(&mut self, record: &Record<N>) -> Option<Record<N>> {
+        let place = self.place_of(&record.address)?;
+        let before = std::mem::replace(&mut self.records[place], *record);
+        self.records[place].mark.remember(before.mark);
+        Some(before)
     }
 
-    /// Adds someone who isn't here.
-    pub fn add(&mut self, record: Record<N>) {
+    /// Adds someone who isn't here, but may have been elsewhere.
+    pub fn add(&mut self, mut record: Record<N>, before: Option<&Record<N>>) {
+        if let Some(before) = before {
+            record.mark.remember(before.mark);
+        }
         let (place, room) = (self.records.len(), self.records.capacity());
         if place == room {
             // Doubling would leave up to half of all memory unused.
@@ -83,18 +116,18 @@ impl<const N: usize> Crowd<N> {
         }
     }
 
-    /// Lets someone go; false for someone who isn't here.
-    pub fn remove(&mut self, address: &[u8; N]) -> bool {
-        let place = self.place_of(address);
-        place.inspect(|place| self.remove_at(*place)).is_some()
+    /// Lets someone go; nothing for someone who isn't here.
+    pub fn remove(&mut self, address: &[u8; N]) -> Option<Record<N>> {
+        self.place_of(address).map(|place| self.remove_at(place))
     }
 
     /// Lets the one go that had this name and this key under another address: its address has changed. Looked for
     /// among a few only; what is missed expires.
-    pub fn remove_namesake(&mut self, of: &Record<N>) -> bool {
-        let same = |record: &Record<N>| record.key == of.key && record.peer_id == of.peer_id;
+    pub fn remove_namesake(&mut self, of: &Record<N>) -> Option<Record<N>> {
+        let key = of.mark.key()?;
+        let same = |record: &Record<N>| record.mark.key() == Some(key) && record.peer_id == of.peer_id;
         let place = self.records.iter().take(LOOKED_AT).position(same);
-        place.inspect(|place| self.remove_at(*place)).is_some()
+        place.map(|place| self.remove_at(place))
     }
 
     /// Lets one go that has been silent for long: of a few chosen by lot, the one silent for longest.
@@ -136,7 +169,7 @@ impl<const N: usize> Crowd<N> {
         }
     }
 
-    fn remove_at(&mut self, place: usize) {
+    fn remove_at(&mut self, place: usize) -> Record<N> {
         let gone = self.records.swap_remove(place);
         if let Some(places) = &mut self.places {
             places.remove(&gone.address);
@@ -151,6 +184,7 @@ impl<const N: usize> Crowd<N> {
         if self.records.len() < self.records.capacity() / 2 {
             self.records.shrink_to_fit();
         }
+        gone
     }
 }
 
@@ -162,12 +196,17 @@ mod tests {
         let [high, low] = number.to_be_bytes();
         let mut name = [0; 20];
         name[..2].copy_from_slice(&[high, low]);
-        Record { address: [10, 0, high, low, 26, 225], seen, key: number.into(), peer_id: PeerId::new(name) }
+        Record {
+            address: [10, 0, high, low, 26, 225],
+            seen,
+            mark: Mark::new(number.into(), false),
+            peer_id: PeerId::new(name),
+        }
     }
 
     fn crowd(count: u16) -> Crowd<6> {
         let mut crowd = Crowd::default();
-        (0..count).for_each(|number| crowd.add(record(number, number)));
+        (0..count).for_each(|number| crowd.add(record(number, number), None));
         crowd
     }
 
@@ -182,14 +221,15 @@ mod tests {
     fn everyone_is_found_while_others_come_and_go() {
         for count in [1, 31, 32, 33, 500] {
             let mut crowd = crowd(count);
-            assert!((0..count).all(|number| crowd.refresh(&record(number, 9))));
-            assert!(!crowd.refresh(&record(count, 9)));
+            assert!((0..count).all(|number| crowd.refresh(&record(number, 9)).is_some()));
+            assert!(crowd.refresh(&record(count, 9)).is_none());
             for number in (0..count).step_by(2) {
-                assert!(crowd.remove(&record(number, 0).address));
-                assert!(!crowd.remove(&record(number, 0).address));
+                assert!(crowd.remove(&record(number, 0).address).is_some());
+                assert!(crowd.remove(&record(number, 0).address).is_none());
             }
             for number in 0..count {
-                assert_eq!(crowd.refresh(&record(number, 9)), number % 2 == 1, "{number} of {count}");
+                let is_here = crowd.refresh(&record(number, 9)).is_some();
+                assert_eq!(is_here, number % 2 == 1, "{number} of {count}");
             }
             assert_eq!(crowd.len(), usize::from(count / 2));
         }
@@ -202,7 +242,7 @@ mod tests {
         let mut counts = [0_u32; 100];
         for _ in 0..10_000 {
             let mut given = Vec::new();
-            crowd.sample(7, &mut dice, |record| given.push(record.key as usize));
+            crowd.sample(7, &mut dice, |record| given.push(record.mark.key().unwrap_or(0) as usize));
             given.sort_unstable();
             given.dedup();
             assert_eq!(given.len(), 7);
@@ -219,21 +259,23 @@ mod tests {
     fn the_silent_go() {
         let mut crowd = crowd(100);
         assert_eq!(crowd.expire(100, 49), 51);
-        assert!((51..100).all(|number| crowd.refresh(&record(number, number))));
+        assert!((51..100).all(|number| crowd.refresh(&record(number, number)).is_some()));
         // The count of ticks starts again at zero.
         assert_eq!(crowd.expire(Tick::MAX.wrapping_add(40), Tick::MAX / 2), 49);
         let mut few = Crowd::default();
-        [3, 1, 2].into_iter().for_each(|number| few.add(record(number, number)));
+        [3, 1, 2].into_iter().for_each(|number| few.add(record(number, number), None));
         few.remove_stale(9, &mut Dice::from_seed(1));
-        assert!(!few.refresh(&record(1, 9)), "32 draws of three find the oldest");
+        assert!(few.refresh(&record(1, 9)).is_none(), "32 draws of three find the oldest");
     }
 
     #[test]
     fn who_comes_back_under_another_address_is_the_same() {
         let mut crowd = crowd(3);
         let moved = Record { address: [99; 6], ..record(2, 5) };
-        assert!(crowd.remove_namesake(&moved));
-        assert!(!crowd.remove_namesake(&Record { key: 77, ..moved }));
+        assert!(crowd.remove_namesake(&moved).is_some());
+        let other = Mark::new(77, false);
+        assert!(crowd.remove_namesake(&Record { mark: other, ..moved }).is_none());
+        assert!(crowd.remove_namesake(&record(0, 5)).is_none(), "no key, no name");
         assert_eq!(crowd.len(), 2);
     }
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::crowd::{Crowd, Record, Tick, age};
+use super::crowd::{Crowd, Mark, Record, Tick, age};
 use crate::compact::{V4_BYTES, V6_BYTES};
 use crate::dice::Dice;
 use crate::id::{InfoHash, PeerId};
@@ -276,12 +276,11 @@ impl Swarm {
 
     fn note(&mut self, guest: &Guest, now: Tick) {
         self.seen = now;
-        let arrived_complete = match guest.address {
+        let completes = match guest.address {
             SocketAddr::V4(_) => self.v4.note(guest, now),
             SocketAddr::V6(_) => self.v6.get_or_insert_default().note(guest, now),
         };
-        // A `completed` that is sent again by one who is a seed already counts once.
-        if guest.event == AnnounceEvent::Completed && arrived_complete {
+        if completes {
             self.downloads = self.downloads.saturating_add(1);
         }
     }
@@ -380,27 +379,33 @@ impl<const N: usize> Family<N> {
         self.leeches.len() + if to_seed { 0 } else { self.seeds.len() }
     }
 
-    /// Gives whether it wasn't known as a seed before.
+    /// Gives whether this is a completed download: said so, and for the first time. Before it says so, a peer may
+    /// have announced as a seed.
     fn note(&mut self, guest: &Guest, now: Tick) -> bool {
         let address = packed(guest.address);
-        let record = Record { address, seen: now, key: guest.key, peer_id: guest.peer_id };
+        let says_completed = guest.event == AnnounceEvent::Completed;
+        let mark = Mark::new(guest.key, says_completed);
+        let record = Record { address, seen: now, mark, peer_id: guest.peer_id };
         let (here, there) = match guest.is_seed {
             true => (&mut self.seeds, &mut self.leeches),
             false => (&mut self.leeches, &mut self.seeds),
         };
-        if here.refresh(&record) {
-            return !guest.is_seed;
-        }
-        if !there.remove(&record.address) && record.key != 0 {
-            let _ = here.remove_namesake(&record) || there.remove_namesake(&record);
-        }
-        here.add(record);
-        true
+        let before = here.refresh(&record).or_else(|| {
+            let before = there
+                .remove(&record.address)
+                .or_else(|| here.remove_namesake(&record))
+                .or_else(|| there.remove_namesake(&record));
+            here.add(record, before.as_ref());
+            before
+        });
+        says_completed && !before.is_some_and(|before| before.mark.has_completed())
     }
 
     fn part(&mut self, guest: &Guest) {
         let address = packed(guest.address);
-        let _ = self.leeches.remove(&address) || self.seeds.remove(&address);
+        if self.leeches.remove(&address).is_none() {
+            self.seeds.remove(&address);
+        }
     }
 
     fn drop_stale(&mut self, now: Tick, dice: &mut Dice) {

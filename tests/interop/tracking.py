@@ -29,7 +29,6 @@ UNABLE = {
 def tracker_for(stage, kind, family):
     """`rill tracker` at work, named in the stage's .torrent; gives where it is."""
     port, ip = free_port(), LOOPBACK[family]
-    # Transmission dials nobody on loopback: the seed has to hear of it, and soon.
     command = [Rill.program, "tracker", "-p", port, "--bind", ip, "--interval", "10s"]
     tracker = Process(command, stage.top)
     try:
@@ -56,9 +55,8 @@ def swarm(kind, family):
     place = fresh_ip if family == "IPv4" else lambda: LOOPBACK["IPv6"]
     came, unable = [], []
     with Stage() as stage, tracker_for(stage, kind, family) as tracker, contextlib.ExitStack() as stack:
-        seed = Rill().seed(stage.torrent, stage.file, place(), free_port())
-        stack.enter_context(seed).wait_ready()
-        wait_for("the seed should be known", lambda: scrape_http(stage, tracker)["seeds"] == 1, 60)
+        counted = lambda what: scrape_http(stage, tracker)[what]
+        seed = None
         for other in (Transmission, Libtorrent, Rill, Aria2):
             if why := UNABLE.get((kind, family, other)):
                 unable.append(f"{other.name} {why}")
@@ -67,7 +65,14 @@ def swarm(kind, family):
             # aria2c asks trackers over UDP only together with the DHT.
             options = {"dht": True} if other is Aria2 and kind == "udp" else {}
             sink = other().leech(stage.torrent, stage.file, out, place(), free_port(), **options)
-            stack.enter_context(sink).wait_done(PATIENCE_S)
+            stack.enter_context(sink)
+            if not seed:
+                # Transmission dials nobody on loopback: the seed has to hear of it when it comes.
+                wait_for(f"{other.name} should be known", lambda: counted("leeches") == 1, 60)
+                seed = Rill().seed(stage.torrent, stage.file, place(), free_port())
+                stack.enter_context(seed).wait_ready()
+                wait_for("the seed should be known", lambda: counted("seeds") >= 1, 60)
+            sink.wait_done(PATIENCE_S)
             stage.check(out, other)
             came.append(other.name)
             # aria2c says that it leaves, and not that it has completed.

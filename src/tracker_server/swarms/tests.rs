@@ -73,12 +73,21 @@ fn events_move_people_about() {
     assert_eq!(scraped, Scraped { seeds: 1, leeches: 0, downloads: 1 });
     let (scraped, _) = announce(&swarms, &done, MANY, 0);
     assert_eq!(scraped.downloads, 1, "said twice, counted once");
+    // One whose regular announce is faster than what it has to say.
+    announce(&swarms, &guest(1, 2, false), MANY, 0);
+    announce(&swarms, &guest(1, 2, true), MANY, 0);
+    let second = Guest { event: AnnounceEvent::Completed, ..guest(1, 2, true) };
+    assert_eq!(announce(&swarms, &second, MANY, 0).0.downloads, 2);
+    let undecided = Guest { event: AnnounceEvent::Completed, ..guest(1, 2, false) };
+    assert_eq!(announce(&swarms, &undecided, MANY, 0).0.downloads, 2, "nor by going back and forth");
+    let leaves = Guest { event: AnnounceEvent::Stopped, ..guest(1, 2, true) };
+    announce(&swarms, &leaves, MANY, 0);
     let gone = Guest { event: AnnounceEvent::Stopped, ..guest(1, 1, true) };
     let (scraped, peers) = announce(&swarms, &gone, MANY, 0);
     assert_eq!((sizes(scraped), peers.len()), ((0, 0), 0));
     announce(&swarms, &gone, MANY, 0);
     assert_eq!(swarms.peers.load(Relaxed), 0);
-    assert_eq!(swarms.scrape(&gone.info_hash).unwrap().downloads, 1);
+    assert_eq!(swarms.scrape(&gone.info_hash).unwrap().downloads, 2);
     assert_eq!(swarms.scrape(&InfoHash::new([9; 20])), None);
     let unknown = Guest { info_hash: InfoHash::new([9; 20]), ..gone };
     announce(&swarms, &unknown, MANY, 0);
