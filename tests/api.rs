@@ -525,6 +525,27 @@ fn what_is_removed_half_way_leaves_nothing() {
 }
 
 #[test]
+fn what_was_in_the_way_is_not_ours_to_remove() {
+    needs_curl!();
+    let torrent = Torrent::single("taken.bin", 100_000, 16384);
+    let folder = Folder::new("api-taken");
+    let theirs = vec![7; 123_456];
+    folder.write("taken.bin", &theirs);
+    let session = Session::start(&folder, &[]);
+    session.add(&torrent, "");
+    let seen = session.wait_for_state(&torrent, "error");
+    assert!(seen["error"].contains("taken.bin"), "{seen:?}");
+    session.api(&["-X", "DELETE"], &format!("torrents/{}?data=true", torrent.hex())).expect(200);
+    // A second torrent is added and removed behind it: what the first removal does is done by then.
+    let second = Torrent::single("second.bin", 10_000, 16384);
+    session.add(&second, "");
+    wait_until("the second should begin", || folder.join("second.bin.part").exists());
+    session.api(&["-X", "DELETE"], &format!("torrents/{}?data=true", second.hex())).expect(200);
+    wait_until("the second should go", || !folder.join("second.bin.part").exists());
+    assert_eq!(fs::read(folder.join("taken.bin")).unwrap(), theirs, "a file that was never ours was removed");
+}
+
+#[test]
 fn a_torrent_is_paused_resumed_and_told_about() {
     needs_curl!();
     let torrent = Torrent::single("steady.bin", 1_500_000, 16384);
