@@ -71,6 +71,15 @@ impl Journal {
         let _ = self.letters.try_send(Letter::Happening(happening, Moment::now()));
     }
 
+    /// Something to warn with, from any thread.
+    pub fn warner(&self) -> impl Fn(String) + Send + 'static {
+        let letters = self.letters.clone();
+        move |sentence| {
+            let happening = Box::new(Happening::Warning(sentence));
+            let _ = letters.try_send(Letter::Happening(happening, Moment::now()));
+        }
+    }
+
     /// The session's audience.
     pub fn audience(&self) -> Box<dyn Audience> {
         Box::new(Ears { letters: self.letters.clone(), output: self.output })

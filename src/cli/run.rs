@@ -74,7 +74,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     });
     let rescan = move || hang_ups.into_iter().for_each(|()| rescanned.rescan());
     thread::spawn("rescan", rescan, drop).map_err(|error| no_thread(&error))?;
-    bring(flags.operands.clone(), settings.net.bind, desk, output)?;
+    bring(flags.operands.clone(), settings.net.bind, desk, journal.warner())?;
     announce("READY=1", output);
     session.run();
     drop(control);
@@ -171,7 +171,7 @@ fn bring(
     words: Vec<OsString>,
     bind: Option<std::net::IpAddr>,
     desk: Desk,
-    output: Output,
+    warn: impl Fn(String) + Send + 'static,
 ) -> Result<(), Failure> {
     let body = move || {
         for word in words {
@@ -181,7 +181,7 @@ fn bring(
                 Err(refusal) => Err(Failure::new(Code::Other, refusal.sentence)),
             });
             if let Err(failure) = added {
-                output.say(&format!("rill: warning: {failure}"));
+                warn(failure.message);
             }
         }
     };

@@ -33,6 +33,8 @@ pub enum Told {
     Vouched(Vec<u8>),
     /// The owner has ended; nothing comes after this.
     Ended(Result<Ended, TorrentError>),
+    /// The files of a torrent that was removed are gone; nothing comes after this.
+    Erased,
     /// The owner's thread has failed, which is a fault in rill; nothing comes after this.
     Broke(String),
 }

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::audience::Happening;
+use super::ear::{News, Told};
 use super::entry::Entry;
 use super::hooks::{HookNews, Message, Occasion};
+use super::owners::Leaving;
 use super::{Session, unix_now_s};
 use crate::id::InfoHash;
 use crate::storage::{Place, sites};
+use crate::text::system_words;
 use crate::thread;
-use crate::torrent::What;
 
 impl Entry {
     /// Where its file or folder is once it is complete, if its name is known.
@@ -26,6 +28,7 @@ impl Session {
     pub(super) fn complete(&mut self, info_hash: InfoHash) {
         let runs_something = !self.config.on_complete.is_empty();
         let Some(entry) = self.entry_mut(info_hash) else { return };
+        entry.failed = None;
         let is_news = entry.kept.completed_s.is_none();
         if is_news || entry.kept.recheck {
             entry.kept.completed_s.get_or_insert_with(unix_now_s);
@@ -66,25 +69,34 @@ impl Session {
         self.audience.hear(happening);
     }
 
-    /// Takes the files of a torrent away, on a thread of its own: it may have very many.
+    /// Takes the files of a torrent away, on a thread of its own: it may have very many. It hasn't left before they
+    /// are gone.
     pub(super) fn erase(&mut self, entry: &Entry) {
-        let What::Known { info, .. } = &entry.what else { return };
-        let place = Place { dir: entry.kept.dir.clone(), name: None, overwrite: false };
-        let Ok([finished, unfinished @ ..]) = sites(&place, info) else { return };
-        // What has its name may be another torrent's, or have been there before it came.
-        let claimed = self.claims.take(finished.clone(), info.info_hash).is_ok();
-        let is_its = entry.kept.completed_s.is_some() || entry.snapshot.done > 0;
-        if !claimed {
-            return;
-        }
-        let paths: Vec<PathBuf> = is_its.then_some(finished).into_iter().chain(unfinished).collect();
-        let files: Vec<PathBuf> =
-            info.files.iter().map(|file| file.path.iter().collect::<PathBuf>()).collect();
+        let (info_hash, number) = (entry.info_hash(), self.next_owner);
+        let Some((paths, files)) = self.files_of(entry) else { return self.has_left(info_hash) };
+        self.next_owner += 1;
+        self.leaving.insert(info_hash, Leaving { number, data_of: None });
+        let tell = self.tell.clone();
         let body = move || paths.iter().for_each(|path| erase(path, &files));
-        if let Err(error) = thread::spawn("erase", body, drop) {
-            let sentence = format!("the files of {} stay: {error}", entry.name());
+        let ended = move |_| _ = tell.send(News { info_hash, number, what: Told::Erased });
+        if let Err(error) = thread::spawn("erase", body, ended) {
+            let sentence = format!("the files of {} stay: {}", entry.name(), system_words(&error));
             self.audience.hear(Happening::Warning(sentence));
+            self.has_left(info_hash);
         }
+    }
+
+    /// The names a torrent's bytes may have, and the files below them; `None` when there can't be any.
+    fn files_of(&self, entry: &Entry) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
+        let info = entry.what.info()?;
+        let place = Place { dir: entry.kept.dir.clone(), name: None, overwrite: false };
+        let [finished, unfinished @ ..] = sites(&place, &info).ok()?;
+        // What has its name may be another torrent's, or have been there before it came.
+        self.claims.take(finished.clone(), info.info_hash).ok()?;
+        let is_its = entry.kept.completed_s.is_some() || entry.snapshot.done > 0;
+        let paths = is_its.then_some(finished).into_iter().chain(unfinished).collect();
+        let files = info.files.iter().map(|file| file.path.iter().collect()).collect();
+        Some((paths, files))
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Entry {
     pub work: Work,
     /// What it told last.
     pub snapshot: Snapshot,
+    /// How it failed last; cleared when it gets on.
+    pub failed: Option<String>,
     /// What of it isn't saved.
     pub unsaved: Unsaved,
 }
@@ -73,13 +75,13 @@ impl Entry {
         let mut kept = Kept::new(what.info_hash(), dir, added_s);
         kept.selection = what.selection().to_vec();
         let unsaved = Unsaved { papers: true, kept: true, ..Unsaved::default() };
-        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), unsaved }
+        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), failed: None, unsaved }
     }
 
     /// A torrent of an earlier run.
     pub fn restored(what: What, kept: Kept) -> Self {
         let unsaved = Unsaved { totals: kept.totals, ..Unsaved::default() };
-        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), unsaved }
+        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), failed: None, unsaved }
     }
 
     /// Which torrent it is.

@@ -5,9 +5,10 @@ use std::time::Instant;
 use super::audience::{Happening, Title};
 use super::entry::{Entry, Work};
 use super::kept::Kept;
-use super::order::{Add, Order, Refusal, RefusalKind};
+use super::order::{Add, Order, Refusal, RefusalKind, State};
 use super::{Session, unix_now_s};
 use crate::id::InfoHash;
+use crate::sys::thread_count;
 use crate::torrent::Mailbox;
 
 /// Torrents that one session takes: each costs a few kilobytes even when it rests.
@@ -31,7 +32,10 @@ impl Session {
             Order::Recheck(info_hash, answer) => _ = answer.send(self.recheck(info_hash)),
             Order::List(answer) => _ = answer.send(self.entries.values().map(Entry::row).collect()),
             Order::Find(info_hash, answer) => _ = answer.send(self.find(info_hash)),
-            Order::Rescan => self.watch.look(),
+            Order::Rescan => {
+                self.watch.look();
+                self.audience.hear(Happening::Note(self.summary()));
+            }
             Order::Stop => {}
         }
     }
@@ -137,6 +141,16 @@ impl Session {
         }
         self.give_turns(Instant::now());
         Ok(())
+    }
+
+    /// How many torrents do what, and how many threads that takes.
+    fn summary(&self) -> String {
+        let count = |state| self.entries.values().filter(|entry| entry.state() == state).count();
+        let states =
+            State::ALL.map(|state| (count(state), state)).into_iter().filter(|(count, _)| *count > 0);
+        let states: Vec<String> = states.map(|(count, state)| format!("{count} {}", state.word())).collect();
+        let threads = thread_count().map_or_else(String::new, |threads| format!("; {threads} threads"));
+        format!("{} torrents: {}{threads}", self.entries.len(), states.join(", "))
     }
 
     fn find(&self, info_hash: InfoHash) -> Result<Option<Mailbox>, Refusal> {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Session;
 use super::audience::Happening;
 use super::ear::{Ear, News, Told};
 use super::entry::{Entry, Owner, Work};
 use super::obey::title_of;
 use super::queue::{self, Stage};
+use super::{Session, unix_now_s};
 use crate::id::InfoHash;
 use crate::metainfo::Info;
 use crate::report::{Phase, Snapshot};
@@ -25,12 +25,13 @@ const FULL_AGAIN: Duration = Duration::from_secs(60);
 /// When anything else the system refused is tried again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(5 * 60);
 
-/// The owner of a torrent that was removed.
+/// What is left of a torrent that was removed.
 #[derive(Debug)]
 pub struct Leaving {
-    number: u64,
+    /// Who tells that it is over: its owner, or whoever takes its files away.
+    pub(super) number: u64,
     /// The torrent, when its files are to go, too.
-    data_of: Option<Box<Entry>>,
+    pub(super) data_of: Option<Box<Entry>>,
 }
 
 impl Entry {
@@ -51,7 +52,12 @@ impl Entry {
     fn place(&self, now: Instant) -> Option<queue::Place> {
         let stage = match &self.work {
             Work::Rests if !self.kept.paused => Stage::Waits,
-            Work::Goes(owner) if now.saturating_duration_since(owner.moved_at) >= STILL => Stage::StandsStill,
+            Work::Goes(owner)
+                if now.saturating_duration_since(owner.moved_at) >= STILL
+                    && self.snapshot.phase != Phase::Checking =>
+            {
+                Stage::StandsStill
+            }
             Work::Goes(_) | Work::Ends(_) => Stage::Moves,
             _ => return None,
         };
@@ -111,7 +117,14 @@ impl Session {
         task.limits.seats = Some(Arc::clone(&self.seats));
         task.limits.memory_bytes = portion.memory_bytes;
         task.limits.upload_slots = portion.upload_slots;
-        task.past = Past { is_kept: true, is_doubted: kept.recheck, record: kept.record.clone() };
+        let complete_for = kept.completed_s.map(|at| Duration::from_secs(unix_now_s().saturating_sub(at)));
+        task.past = Past {
+            is_kept: true,
+            is_doubted: kept.recheck,
+            record: kept.record.clone(),
+            uploaded: kept.totals.uploaded,
+            complete_for: complete_for.filter(|_| !kept.recheck).unwrap_or_default(),
+        };
         let select = select_runs(kept.selection.clone());
         let (claims, dir) = (self.claims.clone(), kept.dir.clone());
         // Asked once it is known what the torrent holds, and before anything of it is touched.
@@ -129,19 +142,41 @@ impl Session {
 
     /// A torrent was removed: its owner ends, and its files go when they are to go.
     pub(super) fn see_off(&mut self, mut entry: Entry, with_data: bool) {
-        let info_hash = entry.info_hash();
         entry.stop();
         match entry.owner().map(|owner| owner.number) {
             Some(number) => {
+                let info_hash = entry.info_hash();
                 let data_of = with_data.then(|| Box::new(entry));
                 self.leaving.insert(info_hash, Leaving { number, data_of });
             }
-            None => {
-                if with_data {
-                    self.erase(&entry);
+            None if with_data => self.erase(&entry),
+            None => self.has_left(entry.info_hash()),
+        }
+    }
+
+    /// The last of a torrent that was removed is gone; one of the same name may have been added since.
+    pub(super) fn has_left(&mut self, info_hash: InfoHash) {
+        self.leaving.remove(&info_hash);
+        self.claims.release(info_hash);
+        if let Some(path) = self.entry(info_hash).and_then(Entry::path) {
+            let _ = self.claims.take(path, info_hash);
+        }
+        self.give_turns(Instant::now());
+    }
+
+    /// Something was told of a torrent that was removed.
+    fn hear_of_leaving(&mut self, info_hash: InfoHash, what: &Told) {
+        match what {
+            Told::Ended(_) | Told::Broke(_) => {
+                self.shared.close_door(info_hash);
+                let data_of = self.leaving.get_mut(&info_hash).and_then(|leaving| leaving.data_of.take());
+                match data_of {
+                    Some(entry) => self.erase(&entry),
+                    None => self.has_left(info_hash),
                 }
-                self.claims.release(info_hash);
             }
+            Told::Erased => self.has_left(info_hash),
+            _ => {}
         }
     }
 
@@ -149,17 +184,7 @@ impl Session {
     pub(super) fn hear(&mut self, news: News) {
         let News { info_hash, number, what } = news;
         if self.leaving.get(&info_hash).is_some_and(|leaving| leaving.number == number) {
-            if matches!(what, Told::Ended(_) | Told::Broke(_))
-                && let Some(leaving) = self.leaving.remove(&info_hash)
-            {
-                self.shared.close_door(info_hash);
-                if let Some(entry) = leaving.data_of {
-                    self.erase(&entry);
-                }
-                self.claims.release(info_hash);
-                self.give_turns(Instant::now());
-            }
-            return;
+            return self.hear_of_leaving(info_hash, &what);
         }
         let is_its = |entry: &&Entry| entry.owner().is_some_and(|owner| owner.number == number);
         if self.entry(info_hash).filter(is_its).is_none() {
@@ -172,6 +197,7 @@ impl Session {
             Told::Vouched(record) => self.vouched(info_hash, record),
             Told::Ended(end) => self.ended(info_hash, end),
             Told::Broke(panic) => self.broke(info_hash, panic),
+            Told::Erased => {}
         }
     }
 
@@ -220,8 +246,14 @@ impl Session {
             Ok(Ended::Stopped) => Work::Rests,
             Err(error) => Work::Failed { why: error.to_string(), again: again(error) },
         };
-        let title = title_of(entry);
+        let why = end.as_ref().err().map(ToString::to_string);
+        let is_news = why.is_none() || why != entry.failed;
         if !stopped {
+            entry.failed = why;
+        }
+        let title = title_of(entry);
+        // What is tried again and again and fails in the same way is told once.
+        if !stopped && is_news {
             self.audience.hear(Happening::Ended(title, end));
         }
         self.give_turns(Instant::now());

@@ -38,6 +38,12 @@ pub fn keep_memory_small() {
     }
 }
 
+/// How many threads this process has; `None` where `/proc` isn't mounted.
+pub fn thread_count() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok())
+}
+
 /// How many columns the terminal behind this descriptor has; `None` when it is none or doesn't say.
 pub fn terminal_width(terminal: &impl AsFd) -> Option<usize> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

@@ -22,7 +22,7 @@ pub use datagrams::Datagrams;
 pub use doorbell::{Doorbell, Ready, wait, wait_any};
 pub use file::{disk_free, is_full, rename_noreplace, reserve};
 pub use interfaces::own_addresses;
-pub use limits::{keep_memory_small, memory_limit, raise_open_files, terminal_width};
+pub use limits::{keep_memory_small, memory_limit, raise_open_files, terminal_width, thread_count};
 pub use listen::{bind_udp, listen_tcp};
 pub use multicast::{bind_shared_udp, multicast_from, multicast_interfaces};
 pub use net::{connect, receive_some, send_some, sendfile, set_receive_buffer, set_send_buffer};

@@ -159,13 +159,18 @@ impl Torrent<'_> {
         true
     }
 
+    /// How long it had been complete before this run.
+    pub(super) fn complete_before(&self) -> Duration {
+        if self.was_whole() { self.task.past.complete_for } else { Duration::ZERO }
+    }
+
     /// Whether the limits on sharing are reached.
     pub(super) fn has_shared_enough(&self, now: Instant) -> bool {
         let (Some(content), Some(sharing)) = (&self.content, self.task.goal.sharing()) else { return false };
         let Some(since) = content.complete_since else { return false };
-        let (_, uploaded) = self.totals();
+        let uploaded = self.totals().1 + self.task.past.uploaded;
         let ratio = uploaded as f64 / content.tally.total().max(1) as f64;
-        sharing.time.is_some_and(|time| now.saturating_duration_since(since) >= time)
+        sharing.time.is_some_and(|time| now.saturating_duration_since(since) + self.complete_before() >= time)
             || sharing.ratio.is_some_and(|wanted| ratio >= wanted)
     }
 }

@@ -51,6 +51,10 @@ pub struct Past {
     pub is_doubted: bool,
     /// What vouched for it: then it must be there, and what looks as it did isn't hashed again.
     pub record: Option<Vec<u8>>,
+    /// Bytes sent in earlier runs: they count for the ratio.
+    pub uploaded: u64,
+    /// How long it has been complete: that counts for the time it is shared.
+    pub complete_for: Duration,
 }
 
 /// Which torrent.

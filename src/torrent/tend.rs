@@ -296,7 +296,8 @@ impl Torrent<'_> {
     /// When a limit is reached, if nothing happens before: to give up, or to have shared enough.
     fn deadline(&self) -> Option<Instant> {
         let since = self.content.as_ref().and_then(|content| content.complete_since);
-        let shared = since.zip(self.task.goal.sharing().and_then(|sharing| sharing.time));
+        let time = self.task.goal.sharing().and_then(|sharing| sharing.time);
+        let shared = since.zip(time.map(|time| time.saturating_sub(self.complete_before())));
         let limits = self.limits().map(|(after, since, _)| (since, after));
         limits.chain(shared).filter_map(|(since, after)| since.checked_add(after)).min()
     }
