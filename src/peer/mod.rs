@@ -190,6 +190,21 @@ impl Leash {
         }
     }
 
+    /// Tells the thread something that it may hear when it wakes up for something else. [`Self::wake`] follows
+    /// where nothing else may come.
+    pub fn leave_word(&self, letter: ToPeer) {
+        if let Some(letters) = &self.letters {
+            let _ = letters.send(letter);
+        }
+    }
+
+    /// Wakes the thread if letters wait for it.
+    pub fn wake(&self) {
+        if self.letters.as_ref().is_some_and(|letters| !letters.is_empty()) {
+            self.bell.ring();
+        }
+    }
+
     /// What went each way so far.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic

@@ -177,10 +177,15 @@ impl Torrent<'_> {
             self.watcher.event(&Event::File { index });
         }
         // Those that have it needn't hear of it: they will never ask us for it.
-        for (_, peer) in
+        for (key, peer) in
             self.peers.iter().filter(|(_, peer)| !peer.has.as_ref().is_some_and(|has| has.has(piece)))
         {
-            peer.leash.tell(ToPeer::Have(piece));
+            // One that has something to bring wakes up for it in a moment, and tells several pieces at once.
+            if content.picker.held_bytes(key) > 0 {
+                peer.leash.leave_word(ToPeer::Have(piece));
+            } else {
+                peer.leash.tell(ToPeer::Have(piece));
+            }
         }
     }
 

@@ -179,6 +179,7 @@ impl Torrent<'_> {
     fn measure(&mut self, now: Instant) {
         let mut givers = 0;
         for (_, peer) in self.peers.iter_mut() {
+            peer.leash.wake();
             let (down, up) = (peer.leash.traffic().down(), peer.leash.traffic().up());
             let came = down - peer.trade.down.total();
             peer.trade.down.add(now, came);
