@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Character, Ears, Ended, Folder, Rill, Seeder, Torrent, UdpTracker};
+use common::{Character, Ears, Ended, Folder, Rill, Seeder, Torrent, UdpTracker, wait_until};
 
 fn torrent() -> Torrent {
     Torrent::single("udp.bin", 300_000, 64 << 10)
@@ -39,6 +39,21 @@ fn a_tracker_is_scraped() {
     let ended = Rill::new(["peers", "--scrape"]).arg(file).run();
     let expected = format!("Scrape URL: {}\nSeeds: 1\nLeeches: 0\nDownloads: 7\n", tracker.url());
     assert_eq!(ended.expect(0).stdout, expected);
+}
+
+#[test]
+fn a_tracker_that_knows_nobody_yet_is_asked_again_within_seconds() {
+    let (torrent, folder) = (torrent(), Folder::new("udp"));
+    let seeder = Seeder::start(&torrent, Character::Good);
+    let tracker = UdpTracker::start(Ears::Good, &[]);
+    let file = torrent.write_file(&folder, &[&tracker.url()]);
+    let rill = Rill::get(&file, &folder.join("out")).start();
+    wait_until("it should announce", || !tracker.events().is_empty());
+    tracker.name(&[seeder.address]);
+    let ended = rill.end();
+    ended.expect(0);
+    assert!(ended.took < Duration::from_secs(20), "{:?}", ended.took);
+    assert_eq!(tracker.events(), [2, 0, 1, 3], "asked once more, and not over and over");
 }
 
 #[test]

@@ -38,6 +38,8 @@ struct State {
     /// The event of each announce it answered, as on the wire: 2 is `started`, 1 `completed`, 3 `stopped`.
     events: Mutex<Vec<u32>>,
     packets: Mutex<usize>,
+    /// Whom it names to everyone.
+    peers: Mutex<Vec<SocketAddr>>,
     ending: AtomicBool,
 }
 
@@ -47,7 +49,7 @@ impl UdpTracker {
         let socket = UdpSocket::bind((fresh_address(), 0)).unwrap();
         let address = socket.local_addr().unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let (state, peers) = (Arc::<State>::default(), peers.to_vec());
+        let state = Arc::new(State { peers: Mutex::new(peers.to_vec()), ..State::default() });
         let shared = Arc::clone(&state);
         let thread = thread::spawn(move || {
             let mut packet = [0; 2048];
@@ -63,7 +65,7 @@ impl UdpTracker {
                     Ears::Deaf => false,
                     Ears::Misses(first) => number > first,
                 };
-                if let Some(answer) = shared.answer(&packet[..length], &peers).filter(|_| hears) {
+                if let Some(answer) = shared.answer(&packet[..length]).filter(|_| hears) {
                     socket.send_to(&answer, from).unwrap();
                 }
             }
@@ -73,6 +75,11 @@ impl UdpTracker {
 
     pub fn url(&self) -> String {
         format!("udp://{}/announce", self.address)
+    }
+
+    /// From now on it names these peers to everyone.
+    pub fn name(&self, peers: &[SocketAddr]) {
+        *self.state.peers.lock().unwrap() = peers.to_vec();
     }
 
     /// The events of all announces so far.
@@ -87,7 +94,8 @@ impl UdpTracker {
 }
 
 impl State {
-    fn answer(&self, packet: &[u8], peers: &[SocketAddr]) -> Option<Vec<u8>> {
+    fn answer(&self, packet: &[u8]) -> Option<Vec<u8>> {
+        let peers = self.peers.lock().unwrap();
         let number = |at: usize| Some(u32::from_be_bytes(packet.get(at..at + 4)?.try_into().unwrap()));
         let (action, transaction) = (number(8)?, packet.get(12..16)?);
         let head = [&action.to_be_bytes(), transaction].concat();
