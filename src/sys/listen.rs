@@ -40,6 +40,7 @@ pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     // An answer must come from the address that was asked, or routers and careful clients drop it; a socket
     // bound to all addresses has to be told (ip(7), ipv6(7)).
     match address {
+        _ if !address.ip().is_unspecified() => {}
         SocketAddr::V4(_) => set_number(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
         SocketAddr::V6(_) => set_number(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?,
     }

@@ -21,11 +21,9 @@ pub fn age(then: Tick, now: Tick) -> Tick {
     now.wrapping_sub(then)
 }
 
-/// A peer as it is remembered: 32 bytes over IPv4, 44 over IPv6. `N` is the length of a packed address.
+/// What is remembered of a peer beside its address: 28 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Record<const N: usize> {
-    /// Address and port as they go over the wire (BEP 23, BEP 7).
-    pub address: [u8; N],
+pub struct Record {
     /// When it was heard last.
     pub seen: Tick,
     /// What it is known by when its address changes, and whether it has said that it completed.
@@ -63,10 +61,14 @@ impl Mark {
     }
 }
 
-/// The peers of one kind.
+/// The peers of one kind. `N` is the length of a packed address.
 #[derive(Debug, Default)]
 pub struct Crowd<const N: usize> {
-    records: Vec<Record<N>>,
+    /// Address and port as they go over the wire (BEP 23, BEP 7), apart from the rest: to look someone up and to
+    /// give a sample is to read these alone, and ten of them share a cache line.
+    addresses: Vec<[u8; N]>,
+    /// The rest, in the same order.
+    records: Vec<Record>,
     /// Where each address stands, once there are more than [`LOOKED_THROUGH`]. Keyed by chance: strangers
     /// choose their ports.
     #[allow(clippy::box_collection)] // a map has 48 bytes, a swarm four crowds, and most crowds no map
@@ -85,15 +87,15 @@ impl<const N: usize> Crowd<N> {
     }
 
     /// Brings someone up to date who is here, and gives what was known; nothing of someone who isn't.
-    pub fn refresh(&mut self, record: &Record<N>) -> Option<Record<N>> {
-        let place = self.place_of(&record.address)?;
+    pub fn refresh(&mut self, address: &[u8; N], record: &Record) -> Option<Record> {
+        let place = self.place_of(address)?;
         let before = std::mem::replace(&mut self.records[place], *record);
         self.records[place].mark.remember(before.mark);
         Some(before)
     }
 
     /// Adds someone who isn't here, but may have been elsewhere.
-    pub fn add(&mut self, mut record: Record<N>, before: Option<&Record<N>>) {
+    pub fn add(&mut self, address: [u8; N], mut record: Record, before: Option<&Record>) {
         if let Some(before) = before {
             record.mark.remember(before.mark);
         }
@@ -101,15 +103,16 @@ impl<const N: usize> Crowd<N> {
         if place == room {
             // Doubling would leave up to half of all memory unused.
             self.records.reserve_exact((place / 4).max(4));
+            self.addresses.reserve_exact((place / 4).max(4));
         }
         self.records.push(record);
+        self.addresses.push(address);
         match &mut self.places {
             Some(places) => {
-                places.insert(record.address, place as u32);
+                places.insert(address, place as u32);
             }
             None if place >= LOOKED_THROUGH => {
-                let places = self.records.iter().enumerate();
-                let places = places.map(|(place, record)| (record.address, place as u32));
+                let places = self.addresses.iter().zip(0..).map(|(address, place)| (*address, place));
                 self.places = Some(Box::new(places.collect()));
             }
             None => {}
@@ -117,15 +120,15 @@ impl<const N: usize> Crowd<N> {
     }
 
     /// Lets someone go; nothing for someone who isn't here.
-    pub fn remove(&mut self, address: &[u8; N]) -> Option<Record<N>> {
+    pub fn remove(&mut self, address: &[u8; N]) -> Option<Record> {
         self.place_of(address).map(|place| self.remove_at(place))
     }
 
     /// Lets the one go that had this name and this key under another address: its address has changed. Looked for
     /// among a few only; what is missed expires.
-    pub fn remove_namesake(&mut self, of: &Record<N>) -> Option<Record<N>> {
+    pub fn remove_namesake(&mut self, of: &Record) -> Option<Record> {
         let key = of.mark.key()?;
-        let same = |record: &Record<N>| record.mark.key() == Some(key) && record.peer_id == of.peer_id;
+        let same = |record: &Record| record.mark.key() == Some(key) && record.peer_id == of.peer_id;
         let place = self.records.iter().take(LOOKED_AT).position(same);
         place.map(|place| self.remove_at(place))
     }
@@ -151,30 +154,32 @@ impl<const N: usize> Crowd<N> {
 
     /// Calls `give` for `count` peers, each as likely, each once: one by lot out of every `count`-th part of
     /// the crowd, from a random place on. Everyone, if there are no more than that.
-    pub fn sample(&self, count: usize, dice: &mut Dice, mut give: impl FnMut(&Record<N>)) {
+    pub fn sample(&self, count: usize, dice: &mut Dice, mut give: impl FnMut(&[u8; N], &Record)) {
         let all = self.records.len();
         let count = count.min(all);
         let start = dice.below(all);
         for part in 0..count {
             let (from, to) = (part * all / count, (part + 1) * all / count);
             let place = start + from + dice.below(to - from);
-            give(&self.records[if place < all { place } else { place - all }]);
+            let place = if place < all { place } else { place - all };
+            give(&self.addresses[place], &self.records[place]);
         }
     }
 
     fn place_of(&self, address: &[u8; N]) -> Option<usize> {
         match &self.places {
             Some(places) => places.get(address).map(|place| *place as usize),
-            None => self.records.iter().position(|record| record.address == *address),
+            None => self.addresses.iter().position(|other| other == address),
         }
     }
 
-    fn remove_at(&mut self, place: usize) -> Record<N> {
+    fn remove_at(&mut self, place: usize) -> Record {
         let gone = self.records.swap_remove(place);
+        let address = self.addresses.swap_remove(place);
         if let Some(places) = &mut self.places {
-            places.remove(&gone.address);
-            if let Some(moved) = self.records.get(place) {
-                places.insert(moved.address, place as u32);
+            places.remove(&address);
+            if let Some(moved) = self.addresses.get(place) {
+                places.insert(*moved, place as u32);
             }
             // Not at the bound itself, where a single peer that comes and goes would rebuild it each time.
             if self.records.len() < LOOKED_THROUGH / 2 {
@@ -183,6 +188,7 @@ impl<const N: usize> Crowd<N> {
         }
         if self.records.len() < self.records.capacity() / 2 {
             self.records.shrink_to_fit();
+            self.addresses.shrink_to_fit();
         }
         gone
     }
@@ -192,44 +198,45 @@ impl<const N: usize> Crowd<N> {
 mod tests {
     use super::*;
 
-    fn record(number: u16, seen: Tick) -> Record<6> {
+    fn address(number: u16) -> [u8; 6] {
         let [high, low] = number.to_be_bytes();
+        [10, 0, high, low, 26, 225]
+    }
+
+    fn record(number: u16, seen: Tick) -> Record {
         let mut name = [0; 20];
-        name[..2].copy_from_slice(&[high, low]);
-        Record {
-            address: [10, 0, high, low, 26, 225],
-            seen,
-            mark: Mark::new(number.into(), false),
-            peer_id: PeerId::new(name),
-        }
+        name[..2].copy_from_slice(&number.to_be_bytes());
+        Record { seen, mark: Mark::new(number.into(), false), peer_id: PeerId::new(name) }
     }
 
     fn crowd(count: u16) -> Crowd<6> {
         let mut crowd = Crowd::default();
-        (0..count).for_each(|number| crowd.add(record(number, number), None));
+        (0..count).for_each(|number| crowd.add(address(number), record(number, number), None));
         crowd
+    }
+
+    fn holds(crowd: &mut Crowd<6>, number: u16) -> bool {
+        crowd.refresh(&address(number), &record(number, number)).is_some()
     }
 
     #[test]
     fn records_are_as_small_as_promised() {
-        assert_eq!(size_of::<Record<6>>(), 32);
-        assert_eq!(size_of::<Record<18>>(), 44);
-        assert_eq!(size_of::<Crowd<6>>(), 32);
+        assert_eq!(size_of::<Record>(), 28);
+        assert_eq!(size_of::<Crowd<6>>(), 56);
     }
 
     #[test]
     fn everyone_is_found_while_others_come_and_go() {
         for count in [1, 31, 32, 33, 500] {
             let mut crowd = crowd(count);
-            assert!((0..count).all(|number| crowd.refresh(&record(number, 9)).is_some()));
-            assert!(crowd.refresh(&record(count, 9)).is_none());
+            assert!((0..count).all(|number| holds(&mut crowd, number)));
+            assert!(!holds(&mut crowd, count));
             for number in (0..count).step_by(2) {
-                assert!(crowd.remove(&record(number, 0).address).is_some());
-                assert!(crowd.remove(&record(number, 0).address).is_none());
+                assert_eq!(crowd.remove(&address(number)), Some(record(number, number)));
+                assert_eq!(crowd.remove(&address(number)), None);
             }
             for number in 0..count {
-                let is_here = crowd.refresh(&record(number, 9)).is_some();
-                assert_eq!(is_here, number % 2 == 1, "{number} of {count}");
+                assert_eq!(holds(&mut crowd, number), number % 2 == 1, "{number} of {count}");
             }
             assert_eq!(crowd.len(), usize::from(count / 2));
         }
@@ -242,7 +249,11 @@ mod tests {
         let mut counts = [0_u32; 100];
         for _ in 0..10_000 {
             let mut given = Vec::new();
-            crowd.sample(7, &mut dice, |record| given.push(record.mark.key().unwrap_or(0) as usize));
+            crowd.sample(7, &mut dice, |address, record| {
+                let key = record.mark.key().unwrap_or(0);
+                assert_eq!(*address, self::address(key as u16));
+                given.push(key as usize);
+            });
             given.sort_unstable();
             given.dedup();
             assert_eq!(given.len(), 7);
@@ -250,8 +261,8 @@ mod tests {
         }
         assert!(counts.iter().all(|count| (580..820).contains(count)), "{counts:?}");
         let mut given = 0;
-        crowd.sample(1000, &mut dice, |_| given += 1);
-        Crowd::<6>::default().sample(5, &mut dice, |_| given += 1000);
+        crowd.sample(1000, &mut dice, |_, _| given += 1);
+        Crowd::<6>::default().sample(5, &mut dice, |_, _| given += 1000);
         assert_eq!(given, 100);
     }
 
@@ -259,23 +270,22 @@ mod tests {
     fn the_silent_go() {
         let mut crowd = crowd(100);
         assert_eq!(crowd.expire(100, 49), 51);
-        assert!((51..100).all(|number| crowd.refresh(&record(number, number)).is_some()));
+        assert!((51..100).all(|number| holds(&mut crowd, number)));
         // The count of ticks starts again at zero.
         assert_eq!(crowd.expire(Tick::MAX.wrapping_add(40), Tick::MAX / 2), 49);
         let mut few = Crowd::default();
-        [3, 1, 2].into_iter().for_each(|number| few.add(record(number, number), None));
+        [3, 1, 2].into_iter().for_each(|number| few.add(address(number), record(number, number), None));
         few.remove_stale(9, &mut Dice::from_seed(1));
-        assert!(few.refresh(&record(1, 9)).is_none(), "32 draws of three find the oldest");
+        assert!(!holds(&mut few, 1), "32 draws of three find the oldest");
     }
 
     #[test]
     fn who_comes_back_under_another_address_is_the_same() {
         let mut crowd = crowd(3);
-        let moved = Record { address: [99; 6], ..record(2, 5) };
-        assert!(crowd.remove_namesake(&moved).is_some());
+        assert_eq!(crowd.remove_namesake(&record(2, 5)), Some(record(2, 2)));
         let other = Mark::new(77, false);
-        assert!(crowd.remove_namesake(&Record { mark: other, ..moved }).is_none());
-        assert!(crowd.remove_namesake(&record(0, 5)).is_none(), "no key, no name");
+        assert_eq!(crowd.remove_namesake(&Record { mark: other, ..record(1, 5) }), None);
+        assert_eq!(crowd.remove_namesake(&record(0, 5)), None, "no key, no name");
         assert_eq!(crowd.len(), 2);
     }
 }

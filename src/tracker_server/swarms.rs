@@ -151,14 +151,13 @@ impl Swarms {
             self.change(&mut shard, place, |swarm| swarm.part(guest));
             return shard.swarms[place].scraped();
         }
-        if shard.place_of(&guest.info_hash).is_none() {
+        let mut place = shard.place_of(&guest.info_hash).unwrap_or_else(|| {
             if self.torrents.load(Relaxed) >= self.limits.torrents {
                 self.drop_oldest(&mut shard, None, now, dice);
             }
-            shard.open(guest.info_hash, now);
             self.torrents.fetch_add(1, Relaxed);
-        }
-        let place = shard.place_of(&guest.info_hash).expect("opened above");
+            shard.open(guest.info_hash, now)
+        });
         self.change(&mut shard, place, |swarm| {
             swarm.note(guest, now);
             if swarm.len() > self.limits.peers_per_torrent {
@@ -167,8 +166,8 @@ impl Swarms {
         });
         if self.peers.load(Relaxed) > self.limits.peers {
             self.drop_oldest(&mut shard, Some(&guest.info_hash), now, dice);
+            place = shard.place_of(&guest.info_hash).expect("spared when the oldest went");
         }
-        let place = shard.place_of(&guest.info_hash).expect("spared when the oldest went");
         if self.peers.load(Relaxed) > self.limits.peers {
             self.change(&mut shard, place, |swarm| swarm.drop_stale(guest, now, dice));
         }
@@ -250,11 +249,14 @@ impl Shard {
         self.places.get(info_hash).map(|place| *place as usize)
     }
 
-    fn open(&mut self, info_hash: InfoHash, now: Tick) {
-        self.places.insert(info_hash, self.swarms.len() as u32);
+    /// Gives its place.
+    fn open(&mut self, info_hash: InfoHash, now: Tick) -> usize {
+        let place = self.swarms.len();
+        self.places.insert(info_hash, place as u32);
         let swarm = Swarm { info_hash, seen: now, downloads: 0, v4: Family::default(), v6: None };
         self.totals.add(&swarm.totals());
         self.swarms.push(swarm);
+        place
     }
 
     /// Gives how many peers were in it.
@@ -385,17 +387,17 @@ impl<const N: usize> Family<N> {
         let address = packed(guest.address);
         let says_completed = guest.event == AnnounceEvent::Completed;
         let mark = Mark::new(guest.key, says_completed);
-        let record = Record { address, seen: now, mark, peer_id: guest.peer_id };
+        let record = Record { seen: now, mark, peer_id: guest.peer_id };
         let (here, there) = match guest.is_seed {
             true => (&mut self.seeds, &mut self.leeches),
             false => (&mut self.leeches, &mut self.seeds),
         };
-        let before = here.refresh(&record).or_else(|| {
+        let before = here.refresh(&address, &record).or_else(|| {
             let before = there
-                .remove(&record.address)
+                .remove(&address)
                 .or_else(|| here.remove_namesake(&record))
                 .or_else(|| there.remove_namesake(&record));
-            here.add(record, before.as_ref());
+            here.add(address, record, before.as_ref());
             before
         });
         says_completed && !before.is_some_and(|before| before.mark.has_completed())
@@ -430,9 +432,9 @@ impl<const N: usize> Family<N> {
             (drawn * self.seeds.len()).div_ceil(offered).min(self.seeds.len())
         };
         let mut left = count;
-        let mut pass_on = |record: &Record<N>| {
-            if left > 0 && record.address != own {
-                taker.take(&record.address, &record.peer_id);
+        let mut pass_on = |address: &[u8; N], record: &Record| {
+            if left > 0 && *address != own {
+                taker.take(address, &record.peer_id);
                 left -= 1;
             }
         };
