@@ -101,9 +101,10 @@ impl<const N: usize> Crowd<N> {
         }
         let (place, room) = (self.records.len(), self.records.capacity());
         if place == room {
-            // Doubling would leave up to half of all memory unused.
-            self.records.reserve_exact((place / 4).max(4));
-            self.addresses.reserve_exact((place / 4).max(4));
+            // Doubling would leave up to half of all memory unused; and most swarms have few peers.
+            let more = (place / 4).max(2);
+            self.records.reserve_exact(more);
+            self.addresses.reserve_exact(more);
         }
         self.records.push(record);
         self.addresses.push(address);

@@ -37,8 +37,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// What fits into about 300 MiB when strangers have filled it: a quarter of that for half a million
-    /// swarms, the rest for four million peers. One swarm can't take more than a tenth of all.
+    /// What fits into about 350 MiB when strangers have filled it: 150 of that for half a million swarms, the rest
+    /// for four million peers. One swarm can't take more than a tenth of all.
     fn default() -> Self {
         Self { torrents: 1 << 19, peers: 4_000_000, peers_per_torrent: 400_000 }
     }
