@@ -72,7 +72,7 @@ impl Journal {
     }
 
     /// Something to warn with, from any thread.
-    pub fn warner(&self) -> impl Fn(String) + Send + 'static {
+    pub fn warner(&self) -> impl Fn(String) + Clone + Send + 'static {
         let letters = self.letters.clone();
         move |sentence| {
             let happening = Box::new(Happening::Warning(sentence));

@@ -20,7 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::unbounded;
 
 use crate::session::Desk;
 use crate::sys::listen_tcp;
@@ -72,18 +72,22 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Control {
     address: SocketAddr,
-    faults: Receiver<String>,
     /// Closing it ends the reception, and that the clerks.
     stop: Option<UnixStream>,
     reception: Option<JoinHandle<()>>,
 }
 
 impl Control {
-    /// Starts one for the session behind this desk. When this returns, it answers.
+    /// Starts one for the session behind this desk. When this returns, it answers. `tell` hears why one of its threads
+    /// has ended, which none does of itself.
     ///
     /// # Errors
     /// When the address is in use or not ours, or the system has no room for a thread.
-    pub fn start(config: Config, desk: Desk) -> Result<Self, StartError> {
+    pub fn start(
+        config: Config,
+        desk: Desk,
+        tell: impl Fn(String) + Clone + Send + 'static,
+    ) -> Result<Self, StartError> {
         let listener =
             listen_tcp(config.address).map_err(|error| StartError::Listen(config.address, error))?;
         let address = listener.local_addr().map_err(StartError::System)?;
@@ -91,7 +95,6 @@ impl Control {
         let (rings, bell) = UnixStream::pair().map_err(StartError::System)?;
         let (errands, to_do) = unbounded();
         let (put, answers) = unbounded();
-        let (tell, faults) = unbounded();
         let ends = Ends { stop: stopped, bell, errands, answers };
         let reception = Reception::new(listener, config.gate, ends).map_err(StartError::System)?;
         let clerk = Clerk::new(desk, Tray::new(put, rings), Instant::now());
@@ -101,17 +104,12 @@ impl Control {
         }
         let serve = move || reception.run().map_err(|error| system_words(&error));
         let reception = Some(spawn("control", serve, tell)?);
-        Ok(Self { address, faults, stop: Some(stop), reception })
+        Ok(Self { address, stop: Some(stop), reception })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Hears why a thread of the control's has ended, which none does of itself.
-    pub fn faults(&self) -> &Receiver<String> {
-        &self.faults
     }
 }
 
@@ -128,11 +126,11 @@ impl Drop for Control {
 fn spawn(
     name: &str,
     body: impl FnOnce() -> Result<(), String> + Send + 'static,
-    tell: Sender<String>,
+    tell: impl Fn(String) + Send + 'static,
 ) -> Result<JoinHandle<()>, StartError> {
     let ended = move |end: Result<Result<(), String>, String>| {
         if let Err(why) | Ok(Err(why)) = end {
-            let _ = tell.send(why);
+            tell(format!("a thread that answers HTTP has ended: {why}"));
         }
     };
     thread::spawn(name, body, ended).map_err(StartError::System)
