@@ -167,11 +167,20 @@ fn lists_are_read_again_when_asked_to() {
     let (one, other) = ("info_hash=AAAAAAAAAAAAAAAAAAAA&port=1", "info_hash=BBBBBBBBBBBBBBBBBBBB&port=1");
     expect(&tracker.announce(one), b"8:complete");
     expect(&tracker.announce(other), b"is not served here8:retry ini60e");
+    let udp = Udp::connect(tracker.at());
+    assert_eq!(udp.announce(b"AAAAAAAAAAAAAAAAAAAA", 5, 2)[..4], [0, 0, 0, 1]);
+    let refusal = udp.announce(b"BBBBBBBBBBBBBBBBBBBB", 5, 2);
+    assert_eq!(refusal[..4], [0, 0, 0, 3]);
+    expect(&refusal, b"is not served here");
     std::fs::write(&list, "42".repeat(20)).unwrap();
     tracker.rill.signal("HUP");
     tracker.rill.wait_for("read again");
     wait_until("the new list should hold", || holds(&tracker.announce(other), b"8:complete"));
     expect(&tracker.announce(one), b"is not served here");
+    // What was announced before is told to nobody any more.
+    let scraped = get(tracker.at(), "/scrape?info_hash=AAAAAAAAAAAAAAAAAAAA");
+    expect(&scraped, b"d5:filesde");
+    assert_eq!(udp.ask(2, b"AAAAAAAAAAAAAAAAAAAA")[8..], [0; 12]);
     std::fs::write(&list, "nonsense").unwrap();
     tracker.rill.signal("HUP");
     tracker.rill.wait_for("stay as they were");
@@ -265,6 +274,24 @@ fn a_pipeline_is_answered_in_order_however_it_is_cut() {
         .map(|rest| rest.split('e').next().unwrap().parse().unwrap())
         .collect();
     assert_eq!(counts, (1..=500).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_tracker_is_as_its_options_say() {
+    let options = ["--bind", "127.0.0.1", "--interval", "2m", "--min-interval", "1m", "--allow-ip-param"];
+    let tracker = tracker(&options);
+    let hash = "info_hash=AAAAAAAAAAAAAAAAAAAA";
+    let body = tracker.announce(&format!("{hash}&port=1&ip=203.0.113.5"));
+    expect(&body, b"8:intervali120e12:min intervali60e");
+    let body = tracker.announce(&format!("{hash}&port=2&ip=2001:db8::7&trackerid=a%20b"));
+    expect(&body, b"5:peers6:\xcb\0\x71\x05\0\x0110:tracker id3:a be");
+    let body = tracker.announce(&format!("{hash}&port=3&key=00000001"));
+    expect(&body, b"6:peers618:\x20\x01\x0d\xb8");
+    // The same peer behind another address: it has moved.
+    tracker.announce(&format!("{hash}&port=3&key=00000001&ip=203.0.113.9"));
+    assert!(tracker.stats().contains(r#""torrents":1,"peers":3,"#), "{}", tracker.stats());
+    let page = String::from_utf8(get(tracker.at(), "/")).unwrap();
+    assert!(page.contains("leeches    3\n") && page.contains("announces  4\n"), "{page}");
 }
 
 /// What a request that isn't one is answered with; empty when the connection just closes.
