@@ -144,9 +144,10 @@ pub const COMMANDS: &[CommandRow] = &[
         at_least: 1,
         at_most: MANY,
         summary: "ask a `rill run --http`: list, show, add, remove, pause, resume and more",
-        details: "ACTION is list, status, show, add, remove, pause, resume or recheck. For add, WHICH is what `rill get` takes: a path, an http(s) URL, a magnet link, an info-hash, or - \
-                  for standard input. For the others it is a torrent of the session: its info-hash, at least four \
-                  digits of its beginning, or its name.",
+        details: "ACTION is list, status, show, add, remove, pause, resume or recheck. For add, WHICH is what \
+                  `rill get` takes: a path, an http(s) URL, a magnet link, an info-hash, or - for standard \
+                  input. For the others it is a torrent of the session: its info-hash, at least four digits of \
+                  its beginning, or its name.",
     },
 ];
 
