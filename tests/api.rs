@@ -536,13 +536,25 @@ fn what_was_in_the_way_is_not_ours_to_remove() {
     let seen = session.wait_for_state(&torrent, "error");
     assert!(seen["error"].contains("taken.bin"), "{seen:?}");
     session.api(&["-X", "DELETE"], &format!("torrents/{}?data=true", torrent.hex())).expect(200);
-    // A second torrent is added and removed behind it: what the first removal does is done by then.
+    // One that never began, with a stranger's part beside it.
     let second = Torrent::single("second.bin", 10_000, 16384);
-    session.add(&second, "");
-    wait_until("the second should begin", || folder.join("second.bin.part").exists());
+    folder.write("second.bin.part", &theirs);
+    folder.write("second.bin", &theirs);
+    session.add(&second, "?paused=true");
     session.api(&["-X", "DELETE"], &format!("torrents/{}?data=true", second.hex())).expect(200);
-    wait_until("the second should go", || !folder.join("second.bin.part").exists());
-    assert_eq!(fs::read(folder.join("taken.bin")).unwrap(), theirs, "a file that was never ours was removed");
+    // And one of ours, removed behind them: what the first removals do is done by then.
+    let third = Torrent::single("third.bin", 10_000, 16384);
+    session.add(&third, "");
+    wait_until("the third should begin", || folder.join("third.bin.part").exists());
+    session.order(&third, "pause").expect(200);
+    wait_until("the third should rest", || session.show(&third)["active"] == "false");
+    folder.write("third.bin", &theirs);
+    session.api(&["-X", "DELETE"], &format!("torrents/{}?data=true", third.hex())).expect(200);
+    wait_until("the third should go", || !folder.join("third.bin.part").exists());
+    for name in ["taken.bin", "second.bin.part", "second.bin", "third.bin"] {
+        let left = fs::read(folder.join(name)).unwrap_or_default();
+        assert!(left == theirs, "{name} was never ours, and was removed");
+    }
 }
 
 #[test]

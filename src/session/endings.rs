@@ -73,11 +73,11 @@ impl Session {
     /// are gone.
     pub(super) fn erase(&mut self, entry: &Entry) {
         let (info_hash, number) = (entry.info_hash(), self.next_owner);
-        let Some((paths, files)) = self.files_of(entry) else { return self.has_left(info_hash) };
+        let Some(remains) = self.remains_of(entry) else { return self.has_left(info_hash) };
         self.next_owner += 1;
         self.leaving.insert(info_hash, Leaving { number, data_of: None });
         let tell = self.tell.clone();
-        let body = move || paths.iter().for_each(|path| erase(path, &files));
+        let body = move || remains.erase();
         let ended = move |_| _ = tell.send(News { info_hash, number, what: Told::Erased });
         if let Err(error) = thread::spawn("erase", body, ended) {
             let sentence = format!("the files of {} stay: {}", entry.name(), system_words(&error));
@@ -86,17 +86,54 @@ impl Session {
         }
     }
 
-    /// The names a torrent's bytes may have, and the files below them; `None` when there can't be any.
-    fn files_of(&self, entry: &Entry) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
+    /// Where a torrent's bytes may be; `None` when there can't be any.
+    fn remains_of(&self, entry: &Entry) -> Option<Remains> {
         let info = entry.what.info()?;
         let place = Place { dir: entry.kept.dir.clone(), name: None, overwrite: false };
-        let [finished, unfinished @ ..] = sites(&place, &info).ok()?;
+        let sites = sites(&place, &info).ok()?;
         // What has its name may be another torrent's, or have been there before it came.
-        self.claims.take(finished.clone(), info.info_hash).ok()?;
-        let is_its = entry.kept.completed_s.is_some() || entry.snapshot.done > 0;
-        let paths = is_its.then_some(finished).into_iter().chain(unfinished).collect();
-        let files = info.files.iter().map(|file| file.path.iter().collect()).collect();
-        Some((paths, files))
+        self.claims.take(sites[0].clone(), info.info_hash).ok()?;
+        Some(Remains {
+            sites,
+            has_begun: entry.snapshot.total.is_some(),
+            has_some: entry.snapshot.done > 0,
+            is_complete: entry.kept.completed_s.is_some(),
+            files: info.files.iter().map(|file| file.path.iter().collect()).collect(),
+        })
+    }
+}
+
+/// What is left of a torrent that was removed with its data.
+struct Remains {
+    /// Finished, unfinished, progress, rest.
+    sites: [PathBuf; 4],
+    /// Whether its place on disk was found in order, since this run began.
+    has_begun: bool,
+    /// Whether anything of it was ever there.
+    has_some: bool,
+    /// Whether all of it was, under the final name.
+    is_complete: bool,
+    /// The files below a folder.
+    files: Vec<PathBuf>,
+}
+
+impl Remains {
+    /// Removes what is the torrent's own. What was in its way has the same names, and isn't.
+    fn erase(&self) {
+        let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+        let [finished, part, saved, side] = &self.sites;
+        let is_ours = self.is_complete || self.has_begun || is_there(saved);
+        let has_part = is_ours && !self.is_complete && is_there(part);
+        // The one becomes the other: beside a part of ours, what has the final name is someone else's.
+        if self.is_complete || (self.has_some && !has_part) {
+            erase(finished, &self.files);
+        }
+        if has_part {
+            erase(part, &self.files);
+        }
+        if is_ours {
+            [saved, side].into_iter().for_each(|path| erase(path, &self.files));
+        }
     }
 }
 
