@@ -77,7 +77,8 @@ fn beside_one_that_leaves_in_mid_block() {
 #[test]
 fn beside_one_that_goes_silent() {
     let (ended, odd, _) = beside(Character::GoesSilent(5));
-    assert_eq!(odd.sent(), 5 * 16384);
+    // Five blocks, of which one may be the torrent's last and short.
+    assert!(odd.sent() > 4 * 16384 && odd.sent() <= 5 * 16384, "{} bytes", odd.sent());
     assert!(ended.took < Duration::from_secs(20), "a silent peer held the download for {:?}", ended.took);
 }
 

@@ -206,7 +206,7 @@ fn two_rills_with_tiny_socket_buffers_trade_their_halves() {
         eprintln!("skipped: a network of its own needs root and unshare(1)");
         return;
     }
-    let torrent = Torrent::single("halves.bin", 4 << 20, PIECE);
+    let torrent = Torrent::single("halves.bin", 1 << 20, PIECE);
     let folder = Folder::new("halves");
     let file = torrent.write_file(&folder, &[]);
     for (parity, name) in [(0, "even"), (1, "odd")] {
