@@ -48,7 +48,8 @@ impl Face for Log {
             Event::Metadata { info } => {
                 let files = info.files.iter().filter(|file| !file.padding).count();
                 let size = for_people(info.content_bytes());
-                self.talk(row, &format!("{size} in {files} files"));
+                let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+                self.talk(row, &format!("{size} in {files}"));
             }
             Event::Checking { .. } | Event::Vouched { .. } => {}
             Event::Tracker { url, outcome } => match outcome {

@@ -58,12 +58,12 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     }
     let shared = station::share(standpoint)?;
     let journal = Journal::start(output, config.dir.clone(), shared.port())?;
-    journal.note(&format!(
-        "listening on port {}, {} torrents remembered in {}",
-        shared.port(),
-        found.torrents.len(),
-        state.display()
-    ));
+    let remembered = match found.torrents.len() {
+        1 => "1 torrent is".to_owned(),
+        count => format!("{count} torrents are"),
+    };
+    let port = shared.port();
+    journal.note(&format!("listening on port {port}; {remembered} remembered in {}", state.display()));
     let (session, desk) = Session::open(shared, config, journal.audience(), folder, found)
         .map_err(|error| no_thread(&error))?;
     let control = control.map(|config| open(config, &desk, &journal)).transpose()?;

@@ -268,3 +268,85 @@ fn nodes_of(bytes: &[u8]) -> Option<Vec<SocketAddr>> {
     let v6 = compact::read_v6(saved.get("nodes6")?.as_bytes()?);
     Some(v4.chain(v6).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bencode::List;
+
+    /// The smallest torrent there is, and its link.
+    fn papers() -> (Vec<u8>, InfoHash) {
+        let info = Dict::new()
+            .put("length", 1_u32)
+            .put("name", "a")
+            .put("piece length", 16_384_u32)
+            .put("pieces", [7_u8; 20]);
+        let bytes = bencode::encode(Dict::new().put("info", info));
+        let info_hash = Metainfo::from_bytes(&bytes).unwrap().info.info_hash;
+        (bytes, info_hash)
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("rill-state-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn what_belongs_together_is_read_and_strays_go() {
+        let path = scratch("read");
+        let (folder, warning) = Folder::open(&path).unwrap();
+        assert_eq!(warning, None);
+        let (torrent, info_hash) = papers();
+        let put = |name: Name, bytes: &[u8]| fs::write(path.join(name.file()), bytes).unwrap();
+        let mut kept = Kept::new(info_hash, "/d".into(), 5);
+        kept.place = 9;
+        put(Name::Torrent(info_hash), &torrent);
+        put(Name::Kept(info_hash), &kept.encode());
+        // A link that was added before it, and a torrent whose adding was interrupted.
+        let link = InfoHash::new([3; 20]);
+        put(Name::Magnet(link), format!("magnet:?xt=urn:btih:{link}").as_bytes());
+        put(Name::Kept(link), &Kept::new(link, "/d".into(), 6).encode());
+        let stray = InfoHash::new([4; 20]);
+        put(Name::Torrent(stray), &torrent);
+        let nodes = ["192.0.2.1:6881".parse().unwrap(), "[2001:db8::1]:6882".parse().unwrap()];
+        put(Name::Dht, &encode_nodes(&nodes));
+        fs::write(path.join(".new-x"), "half").unwrap();
+
+        let found = folder.read();
+        assert_eq!(found.warnings, Vec::<String>::new());
+        let hashes: Vec<InfoHash> = found.torrents.iter().map(|(what, _)| what.info_hash()).collect();
+        assert_eq!(hashes, [link, info_hash]);
+        assert_eq!(found.torrents[1].1, kept);
+        assert_eq!(found.nodes, nodes);
+        assert!(!path.join(Name::Torrent(stray).file()).exists() && !path.join(".new-x").exists());
+        assert!(Folder::open(&path).unwrap_err().contains("belongs to another rill"));
+        drop(folder);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_kept_under_another_name() {
+        let path = scratch("bad");
+        let (folder, _) = Folder::open(&path).unwrap();
+        let (torrent, info_hash) = papers();
+        let other = InfoHash::new([5; 20]);
+        let put = |name: Name, bytes: &[u8]| fs::write(path.join(name.file()), bytes).unwrap();
+        // Torn; about another torrent; without its torrent.
+        put(Name::Kept(info_hash), b"d7:versioni1e");
+        put(Name::Torrent(info_hash), &torrent);
+        put(Name::Kept(other), &Kept::new(other, "/d".into(), 6).encode());
+        put(Name::Torrent(other), &torrent);
+        put(Name::Dht, &bencode::encode(List::of([1_u32])));
+        let found = folder.read();
+        assert_eq!((found.torrents.len(), found.warnings.len()), (0, 3), "{:?}", found.warnings);
+        for name in [Name::Kept(info_hash), Name::Kept(other), Name::Dht] {
+            assert!(path.join(format!("{}.bad", name.file())).exists() && !path.join(name.file()).exists());
+        }
+        assert!(path.join(Name::Torrent(info_hash).file()).exists(), "its torrent stays, too");
+        put(Name::Kept(info_hash), b"again");
+        assert!(folder.read().warnings[0].contains(".bad.1"));
+        drop(folder);
+        fs::remove_dir_all(path).unwrap();
+    }
+}
