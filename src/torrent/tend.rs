@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::peers::STALL;
 use super::{Ended, Torrent, TorrentError};
 use crate::peer::ToPeer;
+use crate::peer_key::PeerKey;
 use crate::picker::Ask;
 
 /// How often slow peers, limits and speeds are looked at.
@@ -247,17 +248,33 @@ impl Torrent<'_> {
     /// At the end a fast peer without work takes over from those that would let us wait: how many copies of a
     /// block may be under way is limited, and slow peers can hold them all.
     fn hurry_the_end(&mut self, now: Instant) {
-        let Some(content) = &self.content else { return };
-        let held = |key| content.picker.held_bytes(key);
-        let idle = self.peers.iter_mut().filter(|(key, peer)| held(*key) == 0 && peer.gives(now));
-        let fastest = idle.map(|(_, peer)| peer.trade.stride.rate(now)).max().unwrap_or(0);
-        for (key, peer) in self.peers.iter_mut() {
-            let rate = peer.trade.stride.rate(now).max(1);
-            if held(key) > rate * LONG_AT_THE_END.as_secs() && fastest / rate >= MUCH_FASTER {
+        let late: Vec<PeerKey> =
+            self.peers.keys().into_iter().filter(|key| self.is_late(*key, now)).collect();
+        for key in late {
+            if let Some(peer) = self.peers.get_mut(key) {
                 peer.trade.rests_until = Some(now + 2 * LONG_AT_THE_END);
                 peer.leash.tell(ToPeer::GiveBack);
             }
         }
+    }
+
+    /// Whether this peer takes long for what it holds, and a much faster one that has it, too, has nothing to do.
+    fn is_late(&self, key: PeerKey, now: Instant) -> bool {
+        let Some((content, peer)) = self.content.as_ref().zip(self.peers.get(key)) else { return false };
+        let held = |key| content.picker.held_bytes(key);
+        let rate = peer.trade.stride.rate(now);
+        // One that has only begun may be fast.
+        let quiet = now.saturating_duration_since(peer.trade.brought_at) >= LONG_AT_THE_END;
+        if held(key) <= rate.max(1) * LONG_AT_THE_END.as_secs() || (rate == 0 && !quiet) {
+            return false;
+        }
+        let ranges = content.picker.held_by(key);
+        self.peers.iter().any(|(other, helper)| {
+            held(other) == 0
+                && helper.gives(now)
+                && helper.trade.stride.rate(now) / rate.max(1) >= MUCH_FASTER
+                && helper.has.as_ref().is_some_and(|has| ranges.iter().any(|range| has.has(range.piece)))
+        })
     }
 
     fn mind_all_interests(&mut self) {
