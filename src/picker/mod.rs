@@ -30,6 +30,11 @@ const REACH: usize = 64;
 /// How many open pieces with something to hand out are compared for which is nearest to its end.
 const COMPARED: usize = 64;
 
+/// From this speed on, in bytes per second, a peer's pieces are begun in their order where they are equally rare:
+/// neighbours cost the disk and the page cache half of what strangers do. Slower, nobody would notice, and chance is
+/// better at keeping leeches from asking their only seed for the same pieces.
+const WORTH_NEIGHBOURS: u64 = 8 << 20;
+
 /// Before the end, a run is asked of a second peer only if that one is this many times faster: where memory
 /// is short, a fast peer shouldn't wait for slow ones, and equals shouldn't do each other's work.
 const MUCH_FASTER: f64 = 8.0;
@@ -150,10 +155,9 @@ impl Picker {
     /// What this peer should be asked for next, if anything; it is held by the peer from then on.
     ///
     /// What was begun is finished first, the piece nearest to its end before others. Else a piece is begun:
-    /// the first few by chance, then the rarest that the peer has; among equals the one behind its last, because
-    /// neighbours cost the disk and the page cache half of what strangers do. When there is nothing left to hand out to
-    /// it, it gets the far end of a run that another peer would take longer for. So the answer depends on
-    /// how fast others are: a peer that got nothing should ask again a moment later, not only after a letter.
+    /// the first few by chance, then the rarest that the peer has; among equals the one behind its last, where it is
+    /// fast. When there is nothing left to hand out to it, it gets the far end of a run that another peer would
+    /// take longer for. So the answer depends on how fast others are: a peer that got nothing should ask again a moment later, not only after a letter.
     pub fn pick(&mut self, ask: Ask<'_>) -> Option<Job> {
         self.helpers.entry(ask.peer).or_default().rate_bytes_per_s = ask.rate_bytes_per_s;
         if let Some(piece) = self.loose_piece(&ask) {
@@ -358,7 +362,8 @@ impl Picker {
         })?;
         let next = helper.begun.and_then(|begun| self.geometry.piece(begun.get() + 1));
         let as_rare = |next: &PieceIndex| {
-            ask.has.has(*next)
+            ask.rate_bytes_per_s >= WORTH_NEIGHBOURS
+                && ask.has.has(*next)
                 && closed.has(*next)
                 && closed.availability(*next) <= closed.availability(rarest)
         };
