@@ -1,23 +1,25 @@
 //! Reading from a peer: blocks go straight from the socket into the jobs they belong to.
 //!
-//! A peer answers requests in the order they were made, nearly always. So one read is handed, behind the rest
+//! A peer answers requests in the order they were made, or nearly so. One read is handed, behind the rest
 //! of the block that is under way, room for the next header, the next block's space, and so on: if the guess
-//! holds, many blocks arrive with one system call and no copy. What was guessed wrong is gathered and read the
-//! plain way; no byte is lost either way.
+//! holds, many blocks arrive with one system call and no copy. Blocks that overtook each other change places
+//! (libtorrent's do, its disk having several threads); what was guessed wrong altogether is gathered and read the plain
+//! way. No byte is lost in any case.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut, Read};
 
 use super::jobs::{Awaited, Jobs, Slot};
+use crate::geometry::BLOCK_BYTES;
 use crate::wire::frame::{Frame, FrameBuffer, OversizeFrame};
-use crate::wire::message::BLOCK_HEADER_BYTES;
+use crate::wire::message::{BLOCK_HEADER_BYTES, read_piece_header};
 use crate::wire::mse::rc4::Rc4;
 
 /// How many blocks one read may fill: half a megabyte is more than a loopback socket ever holds ready.
 const BLOCKS_AHEAD: usize = 32;
 
-/// Room behind the blocks, in bytes: the usual `have`s and answers fit.
-const SPILL_BYTES: usize = 16 * 1024;
+/// Room behind the blocks, in bytes: the usual `have`s and answers fit, and a block that changes places.
+const SPILL_BYTES: usize = BLOCK_BYTES as usize;
 
 /// Bytes on their way from the socket to where they belong.
 #[derive(Debug)]
@@ -154,7 +156,8 @@ impl Intake {
         let mut guesses: Vec<Guess> = Vec::with_capacity(BLOCKS_AHEAD);
         let mut spaces: Vec<IoSliceMut<'_>> = Vec::with_capacity(2 * BLOCKS_AHEAD + 1);
         let under_way = self.under_way.and_then(|block| Some((block.slot?, block.done as usize)));
-        for (block, header) in jobs.awaited(under_way.map(|(slot, _)| slot)).zip(&mut self.headers) {
+        let awaited = jobs.awaited(under_way.map(|(slot, _)| slot), BLOCKS_AHEAD);
+        for (block, header) in awaited.into_iter().zip(&mut self.headers) {
             let Awaited { slot, header: expected, space } = block;
             guesses.push(Guess { slot, header: expected, length: space.len() as u32 });
             match under_way {
@@ -195,7 +198,9 @@ impl Intake {
             at += 1;
             self.begin(UnderWay { slot: Some(slot), length, done });
         }
-        for (guess, header) in guesses.iter().zip(&self.headers).skip(at) {
+        let came = self.read_headers(left, &guesses[at..], at, jobs);
+        left -= came.iter().map(|came| BLOCK_HEADER_BYTES + came.done as usize).sum::<usize>();
+        for (guess, header) in guesses.iter().zip(&self.headers).skip(at + came.len()) {
             let here = left.min(BLOCK_HEADER_BYTES);
             self.frames.push(&header[..here]);
             left -= here;
@@ -205,6 +210,56 @@ impl Intake {
             left -= here;
         }
         self.frames.push(&self.spill[..left]);
+        self.put_right(&came, &guesses[at..], jobs);
+        came.into_iter().for_each(|block| self.begin(block));
+    }
+
+    /// The blocks that came in another order than was guessed, as long as they have the length of those whose
+    /// spaces they lie in.
+    fn read_headers(&self, mut left: usize, guesses: &[Guess], at: usize, jobs: &Jobs) -> Vec<UnderWay> {
+        let mut came: Vec<UnderWay> = Vec::new();
+        for (guess, header) in guesses.iter().zip(&self.headers[at..]) {
+            let block = read_piece_header(header).filter(|_| left >= BLOCK_HEADER_BYTES);
+            let Some((index, begin, length)) = block.filter(|block| block.2 == guess.length) else { break };
+            let Some(slot) = jobs.find(index, begin, length) else { break };
+            // What comes twice, or came before, is for the plain way.
+            let earlier = came.iter().chain(&self.under_way).filter_map(|block| block.slot);
+            if earlier.chain(self.filled.iter().filter_map(|block| block.slot)).any(|other| other == slot) {
+                break;
+            }
+            left -= BLOCK_HEADER_BYTES;
+            let done = left.min(length as usize) as u32;
+            left -= done as usize;
+            came.push(UnderWay { slot: Some(slot), length, done });
+        }
+        came
+    }
+
+    /// Moves blocks that lie in each other's spaces to their own: each is taken in hand once, and laid down where
+    /// it belongs, whoever lies there being the next in hand.
+    fn put_right(&mut self, came: &[UnderWay], guesses: &[Guess], jobs: &mut Jobs) {
+        let mut lying: Vec<Option<Slot>> = came.iter().map(|block| block.slot).collect();
+        for at in 0..came.len() {
+            let own = guesses[at].slot;
+            let Some(mut held) = lying[at].take_if(|slot| *slot != own) else { continue };
+            let space = jobs.space(own).expect("the job was at hand when the read was made");
+            let hand = &mut self.spill[..space.len()];
+            hand.copy_from_slice(space);
+            loop {
+                let space = jobs.space(held).expect("it was found in its job just now");
+                let there = guesses.iter().zip(&mut lying).find(|(guess, _)| guess.slot == held);
+                match there.and_then(|(_, lying)| lying.take()) {
+                    Some(next) => {
+                        hand.swap_with_slice(space);
+                        held = next;
+                    }
+                    None => {
+                        space.copy_from_slice(hand);
+                        break;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -303,6 +358,48 @@ mod tests {
                         "{most} bytes a read"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_that_overtake_each_other_find_their_places() {
+        let geometry = Geometry::new(1 << 20, 1 << 20).unwrap();
+        let range = geometry.range(0, 0, 50 * BLOCK_BYTES - 1000).unwrap();
+        let mut dice = Dice::from_seed(5);
+        for reach in [1, 2, 5, 50] {
+            let mut order: Vec<u32> = (0..50).collect();
+            for at in 0..50 {
+                order.swap(at, (at + dice.below(reach)).min(49));
+            }
+            let mut stream = Vec::new();
+            for number in order {
+                let begin = number * BLOCK_BYTES;
+                stream.extend(block(begin, BLOCK_BYTES.min(range.length - begin)));
+                match dice.below(10) {
+                    0 => stream.extend([0, 0, 0, 5, 4, 0, 0, 0, 9]),
+                    1 => stream.extend(block(begin, BLOCK_BYTES.min(range.length - begin))),
+                    _ => {}
+                }
+            }
+            for most in [20_000, 100_000, 16_397 * 3, usize::MAX] {
+                let mut jobs = Jobs::default();
+                jobs.push(Job { range, buffer: vec![0; range.length as usize] });
+                while jobs.ask(|_| true).is_some() {}
+                let (mut intake, mut source) = (Intake::new(&[], None), Drip { bytes: &stream, most });
+                let mut done = None;
+                while intake.read(&mut source, &mut jobs).unwrap() > 0 {
+                    while let Some(what) = intake.next(&mut jobs).unwrap() {
+                        if let Heard::Block(Arrived { slot: Some(slot), .. }) = what {
+                            done = jobs.came(slot).or(done);
+                        }
+                    }
+                }
+                let job = done.expect("every block is in the stream");
+                assert!(
+                    job.buffer.iter().zip(0..).all(|(byte, at)| *byte == content(at)),
+                    "{reach} apart at most, {most} bytes a read"
+                );
             }
         }
     }

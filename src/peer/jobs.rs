@@ -110,13 +110,23 @@ impl Jobs {
         active.job.buffer.chunks_mut(BLOCK_BYTES as usize).nth(slot.block as usize)
     }
 
-    /// The blocks that should come next, in the order they were asked for, beginning with `first` (or with
-    /// the first of all).
-    pub fn awaited(&mut self, first: Option<Slot>) -> impl Iterator<Item = Awaited<'_>> {
-        self.queue
-            .iter_mut()
-            .flat_map(Active::awaited)
-            .skip_while(move |block| first.is_some_and(|it| it != block.slot))
+    /// The blocks that should come next, at most so many: `first` (if it is given), then the others in the order
+    /// they were asked for.
+    pub fn awaited(&mut self, first: Option<Slot>, most: usize) -> Vec<Awaited<'_>> {
+        let mut awaited = Vec::with_capacity(most);
+        let mut found = first.is_none();
+        for block in self.queue.iter_mut().flat_map(Active::awaited) {
+            if Some(block.slot) == first {
+                found = true;
+                awaited.insert(0, block);
+            } else if awaited.len() + usize::from(!found) < most {
+                awaited.push(block);
+            }
+            if found && awaited.len() >= most {
+                break;
+            }
+        }
+        awaited
     }
 
     /// A block has come and lies in its space. Gives the job back when that was its last.
@@ -244,10 +254,14 @@ mod tests {
         let mut jobs = Jobs::default();
         jobs.push(job(0, 0, SPAN_BYTES));
         assert_eq!(std::iter::from_fn(|| jobs.ask(|_| true)).count(), 64);
-        let slots: Vec<Slot> = jobs.awaited(None).map(|awaited| awaited.slot).collect();
+        let mut awaited = |first, most| -> Vec<Slot> {
+            jobs.awaited(first, most).into_iter().map(|awaited| awaited.slot).collect()
+        };
+        let slots = awaited(None, 100);
         assert_eq!(slots.len(), 64);
-        let rest: Vec<Slot> = jobs.awaited(Some(slots[61])).map(|awaited| awaited.slot).collect();
-        assert_eq!(rest, slots[61..]);
+        assert_eq!(awaited(Some(slots[61]), 3), [slots[61], slots[0], slots[1]]);
+        assert_eq!(awaited(Some(slots[1]), 3), [slots[1], slots[0], slots[2]]);
+        assert_eq!(awaited(Some(slots[0]), 2), slots[..2]);
         let ended: Vec<Job> = slots.into_iter().filter_map(|slot| jobs.came(slot)).collect();
         assert_eq!(ended.len(), 1);
     }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::message::{BLOCK_HEADER_BYTES, MAX_FRAME_BYTES, PIECE};
+use super::message::{BLOCK_HEADER_BYTES, MAX_FRAME_BYTES, PIECE, read_piece_header};
 
 /// A body of that much at least makes a block: number, piece and begin, and no byte of data.
 const MIN_BLOCK_BODY: u32 = 9;
@@ -81,13 +81,10 @@ impl FrameBuffer {
         }
         if length >= MIN_BLOCK_BODY && body.first() == Some(&PIECE) {
             let Some(header) = waiting.first_chunk::<BLOCK_HEADER_BYTES>() else { return Ok(None) };
-            let [_, _, _, _, _, i0, i1, i2, i3, b0, b1, b2, b3] = *header;
+            let block = read_piece_header(header);
+            let (index, begin, length) = block.expect("the id and the length are a block's");
             self.start += BLOCK_HEADER_BYTES;
-            return Ok(Some(Frame::Block {
-                index: u32::from_be_bytes([i0, i1, i2, i3]),
-                begin: u32::from_be_bytes([b0, b1, b2, b3]),
-                length: length - MIN_BLOCK_BODY,
-            }));
+            return Ok(Some(Frame::Block { index, begin, length }));
         }
         let end = self.start + 4 + length as usize;
         if self.bytes.len() < end {

@@ -189,6 +189,13 @@ pub const fn piece_header(index: u32, begin: u32, length: u32) -> [u8; BLOCK_HEA
     [l0, l1, l2, l3, PIECE, i0, i1, i2, i3, b0, b1, b2, b3]
 }
 
+/// The number, begin and length of the block that these thirteen bytes precede; `None` when they don't precede one.
+pub fn read_piece_header(header: &[u8; BLOCK_HEADER_BYTES]) -> Option<(u32, u32, u32)> {
+    let [l0, l1, l2, l3, id, i0, i1, i2, i3, b0, b1, b2, b3] = *header;
+    let length = u32::from_be_bytes([l0, l1, l2, l3]).checked_sub(9).filter(|_| id == PIECE)?;
+    Some((u32::from_be_bytes([i0, i1, i2, i3]), u32::from_be_bytes([b0, b1, b2, b3]), length))
+}
+
 /// A message that has the wrong length for its id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MessageError {
@@ -357,6 +364,9 @@ mod tests {
         let mut whole = Vec::new();
         Message::Piece { index: 7, begin: 16_384, data: &[1; 100] }.encode_into(&mut whole);
         assert_eq!(whole[..BLOCK_HEADER_BYTES], piece_header(7, 16_384, 100));
+        assert_eq!(read_piece_header(&piece_header(7, 16_384, 100)), Some((7, 16_384, 100)));
+        assert_eq!(read_piece_header(&[0, 0, 0, 13, 8, 0, 0, 0, 7, 0, 0, 0, 0]), None, "a cancel");
+        assert_eq!(read_piece_header(&[0, 0, 0, 8, 7, 0, 0, 0, 7, 0, 0, 0, 0]), None, "one too short");
     }
 
     #[test]
