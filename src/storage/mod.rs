@@ -415,18 +415,21 @@ impl Storage {
         }
     }
 
-    /// Writes verified bytes of a wanted piece. May wait when the disk is far behind.
+    /// Writes verified bytes of wanted pieces. In the order of the torrent they cost least. May wait when the disk is
+    /// far behind.
     ///
     /// # Errors
     /// [`StorageError::Truncated`] when someone cut a file short; others when the device fails, now or at an
     /// earlier write-back.
     ///
     /// # Panics
-    /// Before [`prepare`](Self::prepare), after [`finish`](Self::finish), and when `bytes` has another length
-    /// than the range.
-    pub fn write(&mut self, range: Range, bytes: &[u8]) -> Result<(), StorageError> {
-        assert_eq!(bytes.len(), range.length as usize, "the bytes are as many as the range is long");
-        self.writer.as_mut().expect("storage is prepared before it is written to").write(range, bytes)
+    /// Before [`prepare`](Self::prepare), after [`finish`](Self::finish), and when bytes have another length
+    /// than their range.
+    pub fn write(&mut self, parts: &[(Range, &[u8])]) -> Result<(), StorageError> {
+        for (range, bytes) in parts {
+            assert_eq!(bytes.len(), range.length as usize, "the bytes are as many as the range is long");
+        }
+        self.writer.as_mut().expect("storage is prepared before it is written to").write(parts)
     }
 
     /// Every byte of this piece was verified and written: saved progress may claim it once it is on disk.

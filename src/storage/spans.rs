@@ -27,6 +27,13 @@ pub struct Run {
     pub length: u64,
 }
 
+impl Run {
+    /// Where it ends in its home, in bytes.
+    pub fn end(&self) -> u64 {
+        self.offset + self.length
+    }
+}
+
 /// What becomes of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {

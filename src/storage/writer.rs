@@ -1,6 +1,7 @@
 //! Where verified bytes are written: through the map, and into the disk thread's hands.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,6 +71,12 @@ struct Open {
     path: PathBuf,
 }
 
+/// Bytes that stand behind each other in one home, and in several places in memory.
+struct Stretch<'b> {
+    run: Run,
+    bytes: Vec<&'b [u8]>,
+}
+
 impl Writer {
     /// Writes to these files, which are as long as they should be; `side` is the side file, where there is one.
     /// `saved` is where saving begins, and `have` what is whole already. Once `stop` is set, nothing waits for a
@@ -102,18 +109,14 @@ impl Writer {
         })
     }
 
-    /// Writes the range's bytes to wherever they live; padding and bytes that nobody wants go nowhere.
+    /// Writes the ranges' bytes to wherever they live; padding and bytes that nobody wants go nowhere. Ranges that
+    /// follow each other are written as one.
     ///
     /// # Errors
     /// When a file was cut short by someone, the device fails, or an earlier write-back did.
-    pub fn write(&mut self, range: Range, bytes: &[u8]) -> Result<(), StorageError> {
-        let files = Arc::clone(&self.files);
-        let start = files.info.geometry.offset_of(range.piece) + u64::from(range.begin);
-        let mut rest = bytes;
-        for run in files.spans.runs(start, u64::from(range.length)) {
-            let (now, later) = rest.split_at(run.length as usize);
-            self.write_run(run, now)?;
-            rest = later;
+    pub fn write(&mut self, parts: &[(Range, &[u8])]) -> Result<(), StorageError> {
+        for stretch in self.stretches(parts) {
+            self.write_stretch(&stretch)?;
         }
         if self.batch.bytes >= BATCH_BYTES.min(self.max_dirty / 2) {
             self.hand_over()?;
@@ -158,12 +161,32 @@ impl Writer {
         self.disk.close(patience)
     }
 
-    fn write_run(&mut self, run: Run, bytes: &[u8]) -> Result<(), StorageError> {
+    fn stretches<'b>(&self, parts: &[(Range, &'b [u8])]) -> Vec<Stretch<'b>> {
+        let mut stretches: Vec<Stretch<'b>> = Vec::new();
+        for (range, bytes) in parts {
+            let start = self.files.info.geometry.offset_of(range.piece) + u64::from(range.begin);
+            let mut rest = *bytes;
+            for run in self.files.spans.runs(start, u64::from(range.length)) {
+                let (now, later) = rest.split_at(run.length as usize);
+                match stretches.last_mut() {
+                    Some(last) if last.run.home == run.home && last.run.end() == run.offset => {
+                        last.run.length += run.length;
+                        last.bytes.push(now);
+                    }
+                    _ => stretches.push(Stretch { run, bytes: vec![now] }),
+                }
+                rest = later;
+            }
+        }
+        stretches
+    }
+
+    fn write_stretch(&mut self, Stretch { run, bytes }: &Stretch<'_>) -> Result<(), StorageError> {
         let back = match run.home {
             Home::Padding | Home::Nowhere => return Ok(()),
             Home::Side => {
                 let side = self.side.as_ref().expect("a torrent with bytes aside has a side file");
-                let written = side.write_all_at(bytes, run.offset);
+                let written = write_all_at(side, bytes, run.offset);
                 written.map_err(|error| StorageError::io("write", &self.side_path(), error))?;
                 None
             }
@@ -177,7 +200,7 @@ impl Writer {
         self.batch.bytes += run.length;
         self.batch_since.get_or_insert_with(Instant::now);
         match back {
-            Some(file) => self.batch.add_run(file, run.offset..run.offset + run.length),
+            Some(file) => self.batch.add_run(file, run.offset..run.end()),
             None => self.batch.loose += run.length,
         }
         Ok(())
@@ -243,13 +266,13 @@ impl Open {
         Ok(Self { file: Arc::new(file), map, length, path })
     }
 
-    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+    fn write(&mut self, offset: u64, bytes: &[&[u8]]) -> Result<(), StorageError> {
         let written = match &mut self.map {
             Some(map) => map.write(offset as usize, bytes),
             None => {
                 // A plain write would make a file that was cut short long again, with zeros where data was.
                 check_length(&self.file, &self.path, self.length)?;
-                self.file.write_all_at(bytes, offset)
+                write_all_at(&self.file, bytes, offset)
             }
         };
         written.or_else(|error| {
@@ -257,6 +280,14 @@ impl Open {
             Err(StorageError::io("write", &self.path, error))
         })
     }
+}
+
+fn write_all_at(file: &File, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+    for part in parts {
+        file.write_all_at(part, offset)?;
+        offset += part.len() as u64;
+    }
+    Ok(())
 }
 
 /// Sees to it that nobody cut the file short.

@@ -22,6 +22,12 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// How large a page of memory is.
+pub fn page_bytes() -> usize {
+    // SAFETY: no pointers are passed.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
 /// Keeps the memory of this process what its buffers are. By default glibc raises the size from which it gives
 /// memory back as large buffers are freed, and gives every few threads a heap of their own: together they can
 /// hold twice of what is in use.

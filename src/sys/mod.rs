@@ -2,11 +2,11 @@
 //! advice about pages. Everything here that needs libc is for Linux.
 
 pub mod bus; //      SIGBUS ends in a sentence
-pub mod view; //     a file's bytes as memory, to look at
 pub mod doorbell; // waiting on a socket and for a letter at once
 pub mod file; //     reserved blocks, links, renames, write-back, the page cache
 pub mod interfaces; // the addresses of this machine
 pub mod limits; //   open files, memory, terminal width
+pub mod view; //     a file's bytes as memory, to look at
 pub mod net; //      buffers, sendfile, several blocks in one segment
 pub mod listen; //   sockets that strangers come to, one for each family
 pub mod multicast; // everyone on the local network
@@ -22,7 +22,9 @@ pub use datagrams::Datagrams;
 pub use doorbell::{Doorbell, Ready, wait, wait_any};
 pub use file::{disk_free, is_full, rename_noreplace, reserve};
 pub use interfaces::own_addresses;
-pub use limits::{keep_memory_small, memory_limit, raise_open_files, terminal_width, thread_count};
+pub use limits::{
+    keep_memory_small, memory_limit, page_bytes, raise_open_files, terminal_width, thread_count,
+};
 pub use listen::{bind_udp, listen_tcp};
 pub use multicast::{bind_shared_udp, multicast_from, multicast_interfaces};
 pub use net::{connect, receive_some, send_some, sendfile, set_receive_buffer, set_send_buffer};

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 
 use super::bus::Region;
 use super::checked;
+use super::limits::page_bytes;
 
 /// A run of a file's bytes. Others may write to the file: then the bytes change under the reader, and those cut
 /// off read as zeros; [`is_torn`](Self::is_torn) tells of the latter.
@@ -29,7 +30,7 @@ impl View {
     /// views are open: reading is left.
     pub fn of(file: &File, range: Range<u64>) -> io::Result<Self> {
         let refused = |_| io::Error::from(io::ErrorKind::InvalidInput);
-        let skip = range.start % page();
+        let skip = range.start % page_bytes() as u64;
         let mapped = usize::try_from(range.end - range.start + skip).map_err(refused)?;
         let offset = libc::off_t::try_from(range.start - skip).map_err(refused)?;
         // SAFETY: the kernel chooses addresses that nobody uses.
@@ -48,7 +49,7 @@ impl View {
         }
         let mut view = Self { region: None, start, mapped, skip: skip as usize };
         let address = start as usize;
-        let whole_pages = mapped.next_multiple_of(page() as usize);
+        let whole_pages = mapped.next_multiple_of(page_bytes());
         view.region = Region::forgiving(address..address + whole_pages)?;
         if view.region.is_none() {
             return Err(io::ErrorKind::QuotaExceeded.into());
@@ -87,11 +88,6 @@ impl Drop for View {
         // SAFETY: our own mapping, to which no reference is left: they borrow from `self`.
         unsafe { libc::munmap(self.start, self.mapped) };
     }
-}
-
-fn page() -> u64 {
-    // SAFETY: no pointers are passed.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }
 
 #[cfg(test)]

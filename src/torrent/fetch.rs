@@ -123,31 +123,26 @@ impl Torrent<'_> {
         if finished.is_empty() {
             return Ok(());
         }
-        for piece in finished {
-            self.settle(piece, now)?;
+        let (good, bad): (Vec<_>, Vec<_>) = finished
+            .into_iter()
+            .partition(|finished| finished.digest == content.info.hashes[finished.piece.as_usize()]);
+        let parts = good.iter().flat_map(|finished| &finished.parts);
+        let parts: Vec<_> = parts.map(|part| (part.job.range, &part.job.buffer[..])).collect();
+        content.storage.write(&parts).map_err(TorrentError::Storage)?;
+        for finished in good {
+            self.settle(finished, now);
+        }
+        for finished in bad {
+            self.spoiled(finished, now);
         }
         self.complete_if_done()?;
         self.feed_all(now);
         Ok(())
     }
 
-    fn settle(&mut self, finished: Finished, now: Instant) -> Result<(), TorrentError> {
-        let Some(content) = &mut self.content else { return Ok(()) };
-        let Finished { piece, digest, parts } = finished;
-        if digest != content.info.hashes[piece.as_usize()] {
-            let guilty = content.suspicion.failed(piece, &parts);
-            content.picker.failed(piece);
-            content.assembly.done_with(parts);
-            self.watcher
-                .event(&Event::Warning(format!("piece {piece} failed its hash and is fetched again")));
-            if let Some(key) = guilty {
-                self.blame(key, piece, format!("gave all of piece {piece}, and it was wrong"), now);
-            }
-            return Ok(());
-        }
-        for part in &parts {
-            content.storage.write(part.job.range, &part.job.buffer).map_err(TorrentError::Storage)?;
-        }
+    /// A piece is verified and written.
+    fn settle(&mut self, Finished { piece, parts, .. }: Finished, now: Instant) {
+        let Some(content) = &mut self.content else { return };
         content.storage.piece_done(piece);
         let guilty = content.suspicion.verified(piece, &parts);
         content.assembly.done_with(parts);
@@ -158,7 +153,18 @@ impl Torrent<'_> {
         for key in guilty {
             self.blame(key, piece, format!("gave wrong bytes for piece {piece}"), now);
         }
-        Ok(())
+    }
+
+    /// A piece has another hash than it should.
+    fn spoiled(&mut self, Finished { piece, parts, .. }: Finished, now: Instant) {
+        let Some(content) = &mut self.content else { return };
+        let guilty = content.suspicion.failed(piece, &parts);
+        content.picker.failed(piece);
+        content.assembly.done_with(parts);
+        self.watcher.event(&Event::Warning(format!("piece {piece} failed its hash and is fetched again")));
+        if let Some(key) = guilty {
+            self.blame(key, piece, format!("gave all of piece {piece}, and it was wrong"), now);
+        }
     }
 
     fn blame(&mut self, key: PeerKey, piece: PieceIndex, reason: String, now: Instant) {

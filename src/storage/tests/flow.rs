@@ -38,7 +38,7 @@ pub(super) fn fill(storage: &mut Storage, info: &Info, pieces: impl Iterator<Ite
     for piece in pieces {
         for span in info.geometry.spans(piece) {
             let at = (info.geometry.offset_of(piece) + u64::from(span.begin)) as usize;
-            storage.write(span, &bytes[at..at + span.length as usize]).unwrap();
+            storage.write(&[(span, &bytes[at..at + span.length as usize])]).unwrap();
         }
         storage.piece_done(piece);
         storage.tick(Instant::now()).unwrap();
@@ -148,7 +148,7 @@ fn a_piece_written_half_is_not_claimed() {
     let info = single(3_000_000, 6_000_000);
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
     let span = info.geometry.spans(info.geometry.piece(0).unwrap()).next().unwrap();
-    storage.write(span, &bytes_of(&info)[..span.length as usize]).unwrap();
+    storage.write(&[(span, &bytes_of(&info)[..span.length as usize])]).unwrap();
     drop(storage);
     assert_eq!(ready(&info, &place(&scratch), Selection::All).unwrap().1, 0);
 }
@@ -203,7 +203,7 @@ fn cut_short_in_mid_download_is_an_error_and_no_signal() {
         let part = fs::File::options().write(true).open(scratch.path().join("thing.bin.part")).unwrap();
         part.set_len(10).unwrap();
         let range = info.geometry.range(5, 0, 50_000).unwrap();
-        let error = storage.write(range, &vec![1; 50_000]).unwrap_err();
+        let error = storage.write(&[(range, &[1; 50_000])]).unwrap_err();
         assert!(matches!(error, StorageError::Truncated { found: 10, .. }), "{error}");
         assert_eq!(error.exit_code(), 9);
     }

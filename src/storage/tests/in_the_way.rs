@@ -193,7 +193,7 @@ fn a_part_of_another_torrent_is_refused_and_a_foreign_part_with_our_bytes_is_use
     theirs.files[0].length = 299_999;
     let (mut storage, _) = ready(&ours, &place(&scratch), Selection::All).unwrap();
     let first = ours.geometry.piece(0).unwrap();
-    storage.write(ours.geometry.whole(first), &bytes_of(&ours)[..50_000]).unwrap();
+    storage.write(&[(ours.geometry.whole(first), &bytes_of(&ours)[..50_000])]).unwrap();
     storage.close().unwrap();
     theirs.hashes.iter_mut().for_each(|hash| *hash = [1; 20]);
     assert_eq!(ready(&theirs, &place(&scratch), Selection::All).unwrap_err().exit_code(), 10);
