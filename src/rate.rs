@@ -96,6 +96,9 @@ pub struct Stride {
 /// A stretch of work without a pause is measured anew after this, so that a peer that slows down is noticed.
 const STRETCH: Duration = Duration::from_secs(1);
 
+/// Before anything else is known, what came is taken for the work of this time at least.
+const FIRST_GUESS: Duration = Duration::from_millis(50);
+
 impl Stride {
     /// It is asked for something after it had nothing to do.
     pub fn begin(&mut self, now: Instant) {
@@ -117,6 +120,8 @@ impl Stride {
     pub fn rate(&self, now: Instant) -> u64 {
         match self.since.map(|since| now.saturating_duration_since(since)) {
             Some(took) if took >= STRETCH => per_second(self.bytes, took),
+            // A first guess, soon there and rather too low.
+            Some(took) if self.last_bytes_per_s == 0 => per_second(self.bytes, took.max(FIRST_GUESS)),
             _ => self.last_bytes_per_s,
         }
     }
@@ -216,6 +221,7 @@ mod tests {
         assert_eq!(stride.rate(at(0)), 0, "nothing is known yet");
         stride.begin(at(0));
         stride.brought(at(5), 500, false);
+        assert_eq!(stride.rate(at(10)), 10_000, "a first guess, as if it had taken 50 ms");
         stride.brought(at(10), 500, true);
         assert_eq!(stride.rate(at(9_000)), 100_000);
         stride.brought(at(9_000), 700, true);
