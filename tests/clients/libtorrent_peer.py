@@ -70,6 +70,7 @@ def settings(ip):
             "recv_socket_buffer_size": 0,
             "request_queue_time": 3,
             "seed_choking_algorithm": 1,
+            "send_buffer_low_watermark": 8 << 20,
             "send_buffer_watermark": 8 << 20,
             "send_buffer_watermark_factor": 200,
             "unchoke_slots_limit": 200,
