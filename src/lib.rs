@@ -37,6 +37,7 @@ pub mod detail; // a torrent in full, for who asks
 // Hands: what touches the system, the disk and the net.
 pub mod sys; //            what std lacks: reserve blocks, signals, SIGBUS, terminal width, sendfile
 pub mod thread; //         named threads that report why they ended
+pub mod service; //        what our servers share: why one can't start, threads that serve, connections taken
 pub mod agent; //          HTTP agents that dial from the address we were told to use
 pub mod storage; //        bytes on disk
 pub mod peer; //           one thread per peer

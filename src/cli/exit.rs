@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::service::StartError;
 use crate::storage::StorageError;
 use crate::sys::Signal;
 use crate::text::system_words;
@@ -112,6 +113,16 @@ impl From<TorrentError> for Failure {
             TorrentError::Choice(_) => Code::Usage,
             TorrentError::Incomplete { .. } => Code::Differences,
             TorrentError::System(_) => Code::Other,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let code = match error {
+            StartError::Listen(..) => Code::Network,
+            StartError::System(..) => Code::Other,
         };
         Self::new(code, error.to_string())
     }

@@ -155,13 +155,7 @@ fn no_thread(error: &std::io::Error) -> Failure {
 
 /// Begins to answer requests, and says where.
 fn open(config: control::Config, desk: &Desk, journal: &Journal) -> Result<Control, Failure> {
-    let control = Control::start(config, desk.clone(), journal.warner()).map_err(|error| {
-        let code = match error {
-            control::StartError::Listen(..) => Code::Network,
-            control::StartError::System(_) => Code::Other,
-        };
-        Failure::new(code, error.to_string())
-    })?;
+    let control = Control::start(config, desk.clone(), journal.warner())?;
     journal.tell_control(control.address());
     Ok(control)
 }

@@ -17,11 +17,12 @@ use super::watch::Printer;
 use crate::create::Recipe;
 use crate::magnet::Magnet;
 use crate::metainfo::Metainfo;
+use crate::service::StartError;
 use crate::storage::Place;
 use crate::sys;
 use crate::text::system_words;
 use crate::torrent::Goal;
-use crate::tracker_server::{Config, Server, StartError, USUAL_PORT};
+use crate::tracker_server::{Config, Server, USUAL_PORT};
 
 /// How many addresses of this machine the link names: each makes it longer, and one of the first will do.
 const MAX_ADDRESSES: usize = 8;
@@ -104,12 +105,7 @@ fn track(bind: Option<IpAddr>) -> Result<Server, Failure> {
         Err(StartError::Listen(..)) => start(0),
         other => other,
     };
-    started.map_err(|error| match error {
-        StartError::Listen(address, error) => {
-            Failure::new(Code::Network, format!("can't listen at {address}: {}", system_words(&error)))
-        }
-        StartError::System(_) => Failure::new(Code::Other, error.to_string()),
-    })
+    Ok(started?)
 }
 
 fn with_trackers(torrent: Metainfo, tracker: &Server, addresses: &[IpAddr]) -> Metainfo {

@@ -13,8 +13,7 @@ use super::options::Opt;
 use super::screen::{Output, print};
 use super::stop::Stop;
 use super::{settings, units, unix_time_s};
-use crate::text::system_words;
-use crate::tracker_server::{Access, Config, Network, Rules, Server, StartError, USUAL_PORT};
+use crate::tracker_server::{Access, Config, Network, Rules, Server, USUAL_PORT};
 
 /// Runs the command with these flags.
 ///
@@ -24,7 +23,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let lists = Lists { allow: flags.path(Opt::Allow), deny: flags.path(Opt::Deny) };
     let config = config(flags, lists.read()?)?;
     let (stop, reloads) = Stop::for_service()?;
-    let server = Server::start(config).map_err(refusal)?;
+    let server = Server::start(config)?;
     tell_start(output, server.addresses())?;
     loop {
         select! {
@@ -102,15 +101,6 @@ fn time(text: &str) -> Result<Duration, String> {
     match units::time(text)? {
         time if time < Duration::from_secs(1) => Err(format!("`{text}` is shorter than a second")),
         time => Ok(time),
-    }
-}
-
-fn refusal(error: StartError) -> Failure {
-    match error {
-        StartError::Listen(address, error) => {
-            Failure::new(Code::Network, format!("can't listen at {address}: {}", system_words(&error)))
-        }
-        StartError::System(_) => Failure::new(Code::Other, error.to_string()),
     }
 }
 

@@ -38,10 +38,7 @@ impl Clerk {
     }
 
     /// Does what is asked until nobody can ask any more.
-    ///
-    /// # Errors
-    /// None: there is nothing that it can't answer somehow.
-    pub fn work(&self, errands: &Receiver<Errand>) -> Result<(), String> {
+    pub fn work(&self, errands: &Receiver<Errand>) {
         for (whose, asked) in errands {
             // A fault met in one request costs that request and nothing else.
             let answered = catch_unwind(AssertUnwindSafe(|| self.answer(asked)));
@@ -51,7 +48,6 @@ impl Clerk {
             };
             self.tray.put(whose, answer);
         }
-        Ok(())
     }
 
     fn answer(&self, asked: Asked) -> Result<Answer, Refusal> {

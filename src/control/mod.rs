@@ -13,7 +13,6 @@ pub mod view; //     torrents as JSON
 pub mod metrics; //  how everything does, for Prometheus
 pub mod clerk; //    who does what is asked
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -22,10 +21,9 @@ use std::time::Instant;
 
 use crossbeam_channel::unbounded;
 
+use crate::service::{StartError, spawn};
 use crate::session::Desk;
 use crate::sys::listen_tcp;
-use crate::text::system_words;
-use crate::thread;
 use clerk::Clerk;
 pub use gate::{Gate, GateError};
 use reception::{Ends, Reception, Tray};
@@ -45,28 +43,6 @@ pub struct Config {
     /// Who may ask.
     pub gate: Gate,
 }
-
-/// Why a control can't start.
-#[derive(Debug)]
-pub enum StartError {
-    /// Nobody can listen there.
-    Listen(SocketAddr, io::Error),
-    /// The system lacks a descriptor or a thread.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(address, error) => {
-                write!(f, "can't listen for HTTP at {address}: {}", system_words(error))
-            }
-            Self::System(error) => write!(f, "can't start the control: {}", system_words(error)),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// A control at work. It ends when this is dropped.
 #[derive(Debug)]
@@ -89,22 +65,26 @@ impl Control {
         tell: impl Fn(String) + Clone + Send + 'static,
     ) -> Result<Self, StartError> {
         let listener =
-            listen_tcp(config.address).map_err(|error| StartError::Listen(config.address, error))?;
-        let address = listener.local_addr().map_err(StartError::System)?;
-        let (stop, stopped) = UnixStream::pair().map_err(StartError::System)?;
-        let (rings, bell) = UnixStream::pair().map_err(StartError::System)?;
+            listen_tcp(config.address).map_err(|error| StartError::Listen("HTTP", config.address, error))?;
+        let address = listener.local_addr().map_err(unable)?;
+        let (stop, stopped) = UnixStream::pair().map_err(unable)?;
+        let (rings, bell) = UnixStream::pair().map_err(unable)?;
+        let tell = move |why| tell(format!("a thread that answers HTTP has ended: {why}"));
         let (errands, to_do) = unbounded();
         let (put, answers) = unbounded();
         let ends = Ends { stop: stopped, bell, errands, answers };
-        let reception = Reception::new(listener, config.gate, ends).map_err(StartError::System)?;
+        let reception = Reception::new(listener, config.gate, ends).map_err(unable)?;
         let clerk = Clerk::new(desk, Tray::new(put, rings), Instant::now());
         for _ in 0..CLERKS {
             let (clerk, to_do) = (clerk.clone(), to_do.clone());
-            spawn("control-clerk", move || clerk.work(&to_do), tell.clone())?;
+            let work = move || {
+                clerk.work(&to_do);
+                Ok(())
+            };
+            spawn("control-clerk", work, tell.clone()).map_err(unable)?;
         }
-        let serve = move || reception.run().map_err(|error| system_words(&error));
-        let reception = Some(spawn("control", serve, tell)?);
-        Ok(Self { address, stop: Some(stop), reception })
+        let reception = spawn("control", move || reception.run(), tell).map_err(unable)?;
+        Ok(Self { address, stop: Some(stop), reception: Some(reception) })
     }
 
     /// Where it listens.
@@ -123,15 +103,6 @@ impl Drop for Control {
     }
 }
 
-fn spawn(
-    name: &str,
-    body: impl FnOnce() -> Result<(), String> + Send + 'static,
-    tell: impl Fn(String) + Send + 'static,
-) -> Result<JoinHandle<()>, StartError> {
-    let ended = move |end: Result<Result<(), String>, String>| {
-        if let Err(why) | Ok(Err(why)) = end {
-            tell(format!("a thread that answers HTTP has ended: {why}"));
-        }
-    };
-    thread::spawn(name, body, ended).map_err(StartError::System)
+fn unable(error: io::Error) -> StartError {
+    StartError::System("control", error)
 }

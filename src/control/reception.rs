@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::answer::Answer;
 use super::connection::{Asked, Connection, Next};
 use super::gate::Gate;
+use crate::service;
 use crate::sys::{Interest, Poller, receive_some, send_some};
 
 /// Connections at a time: dashboards, scrapers and people with `curl` are few; each costs a descriptor and a few
@@ -27,9 +28,6 @@ const ACCEPTED_AT_ONCE: usize = 16;
 
 /// How often connections that take too long are looked for.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// How long is rested when a connection can't be taken for want of descriptors, which others of this process have.
-const REST: Duration = Duration::from_millis(10);
 
 // What the poller calls the sockets that are always there; connections have the numbers behind them.
 const STOP: u64 = 0;
@@ -129,14 +127,11 @@ impl Reception {
 
     fn accept(&mut self, now: Instant) {
         for _ in 0..ACCEPTED_AT_ONCE {
-            let stream = match self.listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // The client was faster gone than we came.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            let stream = match service::accept(&self.listener) {
+                Ok(Some((stream, _))) => stream,
+                Ok(None) => return,
                 Err(_) => {
                     self.make_room();
-                    std::thread::sleep(REST);
                     return;
                 }
             };

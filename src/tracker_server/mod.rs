@@ -12,7 +12,6 @@ pub mod udp; //        announce, scrape over UDP: packet to packet
 pub mod connection; // one HTTP connection
 pub mod worker; //     one thread that serves
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
@@ -27,9 +26,8 @@ pub use desk::{Clerk, Desk, Rules};
 pub use swarms::{Limits, Totals};
 
 use crate::dice::Dice;
+use crate::service::{StartError, spawn};
 use crate::sys::{bind_udp, listen_tcp, raise_open_files};
-use crate::text::system_words;
-use crate::thread;
 use worker::{Sockets, Worker};
 
 /// The port trackers are usually found at.
@@ -80,26 +78,6 @@ impl Default for Rules {
     }
 }
 
-/// Why a tracker can't start.
-#[derive(Debug)]
-pub enum StartError {
-    /// Nobody can listen there.
-    Listen(SocketAddr, io::Error),
-    /// The system lacks a descriptor or a thread.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(address, error) => write!(f, "can't listen at {address}: {}", system_words(error)),
-            Self::System(error) => write!(f, "can't start the tracker: {}", system_words(error)),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
 /// A tracker at work. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -120,7 +98,7 @@ impl Server {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let sockets = Arc::new(open(&config)?);
         let addresses = sockets.listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
-        let addresses = addresses.map_err(StartError::System)?;
+        let addresses = addresses.map_err(unable)?;
         let workers = config.workers.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(2, |cores| cores.get().min(MAX_WORKERS))
         });
@@ -129,17 +107,18 @@ impl Server {
         let connections = (MAX_CONNECTIONS.min(files / 2) / workers.max(1)).max(1);
         let now = Instant::now();
         let desk = Arc::new(Desk::new(config.rules, config.access, workers, now));
-        let (tell, faults) = unbounded();
+        let (faulty, faults) = unbounded();
+        let tell = move |why| drop(faulty.send(why));
         let mut server =
             Self { addresses, desk, faults, stops: Vec::new(), sweeping: None, threads: Vec::new() };
         for number in 0..workers {
-            let (ours, theirs) = UnixStream::pair().map_err(StartError::System)?;
+            let (ours, theirs) = UnixStream::pair().map_err(unable)?;
             let clerk = Clerk::new(Arc::clone(&server.desk), number, now, Dice::from_kernel());
             let worker = Worker::new(clerk, Arc::clone(&sockets), theirs, connections);
-            let worker = worker.map_err(StartError::System)?;
-            let tell = tell.clone();
+            let worker = worker.map_err(unable)?;
+            let serving = spawn("tracker", move || worker.run(), tell.clone()).map_err(unable)?;
             server.stops.push(ours);
-            server.spawn("tracker", move || worker.run().map_err(|error| error.to_string()), tell)?;
+            server.threads.push(serving);
         }
         let (sweeping, ended) = bounded(0);
         server.sweeping = Some(sweeping);
@@ -148,7 +127,7 @@ impl Server {
             sweep(&desk, &ended);
             Ok(())
         };
-        server.spawn("tracker-sweep", sweeper, tell)?;
+        server.threads.push(spawn("tracker-sweep", sweeper, tell).map_err(unable)?);
         Ok(server)
     }
 
@@ -170,21 +149,6 @@ impl Server {
     /// Hears why a thread of the tracker's has ended, which none does of itself.
     pub fn faults(&self) -> &Receiver<String> {
         &self.faults
-    }
-
-    fn spawn(
-        &mut self,
-        name: &str,
-        body: impl FnOnce() -> Result<(), String> + Send + 'static,
-        tell: Sender<String>,
-    ) -> Result<(), StartError> {
-        let ended = move |end: Result<Result<(), String>, String>| {
-            if let Err(why) | Ok(Err(why)) = end {
-                let _ = tell.send(why);
-            }
-        };
-        self.threads.push(thread::spawn(name, body, ended).map_err(StartError::System)?);
-        Ok(())
     }
 }
 
@@ -210,6 +174,10 @@ fn sweep(desk: &Desk, ended: &Receiver<()>) {
     }
 }
 
+fn unable(error: io::Error) -> StartError {
+    StartError::System("tracker", error)
+}
+
 /// The sockets of every address, all on one port.
 fn open(config: &Config) -> Result<Sockets, StartError> {
     let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
@@ -219,7 +187,7 @@ fn open(config: &Config) -> Result<Sockets, StartError> {
     loop {
         match open_at(addresses, config.port, is_everywhere) {
             // Taken by someone else on UDP, or at another address: any other port will do.
-            Err(StartError::Listen(_, error))
+            Err(StartError::Listen(_, _, error))
                 if config.port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES =>
             {
                 tries += 1;
@@ -240,11 +208,11 @@ fn open_at(addresses: &[IpAddr], port: u16, may_lack_ipv6: bool) -> Result<Socke
             Err(error) if may_lack_ipv6 && ip.is_ipv6() && error.kind() != io::ErrorKind::AddrInUse => {
                 continue;
             }
-            Err(error) => return Err(StartError::Listen(address, error)),
+            Err(error) => return Err(StartError::Listen("HTTP", address, error)),
         };
-        port = listener.local_addr().map_err(StartError::System)?.port();
+        port = listener.local_addr().map_err(unable)?.port();
         let address = SocketAddr::new(*ip, port);
-        datagrams.push(bind_udp(address).map_err(|error| StartError::Listen(address, error))?);
+        datagrams.push(bind_udp(address).map_err(|error| StartError::Listen("UDP", address, error))?);
         listeners.push(listener);
     }
     Ok(Sockets { listeners, datagrams })

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Scratch, Waits};
 use super::desk::{Clerk, Counted};
 use super::udp;
+use crate::service;
 use crate::sys::{Datagrams, Interest, Poller};
 
 /// How many connections are taken before others are looked at.
@@ -28,10 +29,6 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Which part of the connections goes when there are too many: looking for the oldest is paid once for all of
 /// them.
 const PART_DROPPED: usize = 16;
-
-/// How long a worker rests that can't take a connection for want of descriptors, which others of this
-/// process have.
-const REST: Duration = Duration::from_millis(10);
 
 /// What the poller calls the socket that closes when the worker is to end.
 const STOP: u64 = u64::MAX;
@@ -156,16 +153,10 @@ impl Worker {
 
     fn accept(&mut self, listener: &TcpListener) {
         for _ in 0..ACCEPTED_AT_ONCE {
-            let (stream, from) = match listener.accept() {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // The client was faster gone than we came.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(_) => {
-                    self.drop_oldest();
-                    std::thread::sleep(REST);
-                    return;
-                }
+            let (stream, from) = match service::accept(listener) {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => return,
+                Err(_) => return self.drop_oldest(),
             };
             self.clerk.count(Counted::Accepted);
             let mut connection = Connection::new(stream, from.ip(), self.clerk.now);
