@@ -137,10 +137,7 @@ impl Worker {
             let wake = self.pace.wake_at().map_or(self.look_at, |at| at.min(self.look_at));
             let wait = wake.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             let sockets: Vec<_> = self.sockets.iter().map(AsFd::as_fd).collect();
-            if wait_any(&sockets, &self.bell, wait).is_err() {
-                // Nothing to wait with is no reason to spin.
-                std::thread::sleep(Duration::from_millis(100));
-            }
+            wait_any(&sockets, &self.bell, wait);
         }
     }
 

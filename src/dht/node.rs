@@ -210,10 +210,7 @@ impl Worker {
             let wake = self.enter_at.map_or(wake, |at| at.min(wake));
             let wait = wake.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             let sockets: Vec<_> = self.sockets.iter().map(AsFd::as_fd).collect();
-            if wait_any(&sockets, &self.post.bell, wait).is_err() {
-                // Nothing to wait with is no reason to spin.
-                std::thread::sleep(Duration::from_millis(100));
-            }
+            wait_any(&sockets, &self.post.bell, wait);
         }
     }
 

@@ -15,6 +15,9 @@ const RUNG: u8 = 1;
 /// The sleeper is in, or on its way into, the kernel: only a system call reaches it.
 const ASLEEP: u8 = 2;
 
+/// How long [`wait_any`] rests where it can't wait: a packet or a letter may lie that long.
+const REST: Duration = Duration::from_millis(100);
+
 /// Rung by any thread after it has put a letter somewhere, heard by the one thread that sleeps in [`wait`].
 ///
 /// A ring costs one atomic exchange; the system call is made only when the other side sleeps. No ring is
@@ -117,11 +120,9 @@ pub fn wait(
 }
 
 /// Sleeps until one of the sockets is readable, the bell is rung, or the time is up. Which of them it was is for
-/// the caller to find out: with sockets that don't block, trying costs one call.
-///
-/// # Errors
-/// When the kernel refuses to wait: bad descriptor or no memory.
-pub fn wait_any(sockets: &[BorrowedFd<'_>], bell: &Doorbell, timeout: Duration) -> io::Result<()> {
+/// the caller to find out: with sockets that don't block, trying costs one call. Where the kernel refuses to wait, for
+/// want of memory, a short rest takes its place.
+pub fn wait_any(sockets: &[BorrowedFd<'_>], bell: &Doorbell, timeout: Duration) {
     let timeout = if bell.lie_down() { timeout } else { Duration::ZERO };
     let all = sockets.iter().map(AsRawFd::as_raw_fd).chain([bell.event.as_raw_fd()]);
     let mut polled: Vec<_> = all.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
@@ -130,7 +131,10 @@ pub fn wait_any(sockets: &[BorrowedFd<'_>], bell: &Doorbell, timeout: Duration) 
         bell.empty();
     }
     bell.drain();
-    answer
+    if answer.is_err() {
+        // Nothing to wait with is no reason to spin.
+        std::thread::sleep(REST);
+    }
 }
 
 /// poll(2) to the nanosecond, gone on with after a signal.
