@@ -3,10 +3,10 @@
 mod common;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{Ended, Folder, PATIENCE, Rill, Torrent, fresh_listener, json, wait_until};
+use common::{Ended, Folder, PATIENCE, Rill, Running, Torrent, fresh_listener, json, wait_until};
 use rill::dht::node::{Dht, DhtConfig};
 use rill::id::InfoHash;
 
@@ -23,6 +23,23 @@ fn seed(torrent: &Path, folder: &Folder, router: &str) -> Rill {
     seed.env("RILL_NO_DHT", "0").args(["--dht-bootstrap", router])
 }
 
+/// A rill that seeds this torrent, its content, and the torrent's file.
+fn seeded(torrent: &Torrent, router: &str) -> (Folder, PathBuf, Running) {
+    let folder = Folder::new("dht-from");
+    let file = torrent.write_file(&folder, &[]);
+    torrent.write_content(&folder);
+    let rill = seed(&file, &folder, router).start();
+    (folder, file, rill)
+}
+
+/// Downloads it by the DHT that is entered there.
+fn fetch(torrent: &Torrent, file: &Path, entrance: &str) {
+    let folder = Folder::new("dht-to");
+    let get = Rill::get(file, folder.path()).args(["--dht-bootstrap", entrance, "--bind", "127.0.0.1"]);
+    get.env("RILL_NO_DHT", "0").run().expect(0);
+    torrent.compare(folder.path()).unwrap();
+}
+
 /// What the DHT names within `wait` for this torrent.
 fn named(dht: &Dht, torrent: &Torrent, wait: Duration) -> usize {
     let (tell, told) = std::sync::mpsc::channel();
@@ -34,33 +51,23 @@ fn named(dht: &Dht, torrent: &Torrent, wait: Duration) -> usize {
 fn a_download_finds_its_peer_by_the_dht_alone() {
     let torrent = Torrent::single("dht.bin", 300_000, 16 << 10);
     let (_router, place) = router();
-    let (from, to) = (Folder::new("dht-from"), Folder::new("dht-to"));
-    let file = torrent.write_file(&from, &[]);
-    torrent.write_content(&from);
-    let _seeder = seed(&file, &from, &place).start();
-    let get = Rill::get(&file, to.path()).args(["--dht-bootstrap", &place, "--bind", "127.0.0.1"]);
+    let (_folder, file, _seeder) = seeded(&torrent, &place);
     // Which of the two dials the other first is chance; neither knows of it but by the DHT.
-    get.env("RILL_NO_DHT", "0").run().expect(0);
-    torrent.compare(to.path()).unwrap();
+    fetch(&torrent, &file, &place);
 }
 
 #[test]
 fn a_node_that_a_torrent_names_is_an_entrance() {
     let torrent = Torrent::single("nodes.bin", 100_000, 16 << 10);
     let (router, place) = router();
-    let (from, to) = (Folder::new("nodes-from"), Folder::new("nodes-to"));
-    let file = torrent.write_file(&from, &[]);
-    torrent.write_content(&from);
-    let _seeder = seed(&file, &from, &place).start();
+    let (folder, _, _seeder) = seeded(&torrent, &place);
     // BEP 5: `nodes` stands behind `info` in the outer dictionary.
     let mut bytes = torrent.encode(&[]);
     assert_eq!(bytes.pop(), Some(b'e'));
     bytes.extend(format!("5:nodesll9:127.0.0.1i{}eeee", router.port()).bytes());
-    let named = to.write("named.torrent", &bytes);
+    let named = folder.write("named.torrent", &bytes);
     // Its own entrance leads nowhere: port 9 discards.
-    let get = Rill::get(&named, to.path()).args(["--dht-bootstrap", "127.0.0.1:9", "--bind", "127.0.0.1"]);
-    get.env("RILL_NO_DHT", "0").run().expect(0);
-    torrent.compare(to.path()).unwrap();
+    fetch(&torrent, &named, "127.0.0.1:9");
 }
 
 /// `rill peers` of this torrent, which may ask the DHT that this node belongs to.

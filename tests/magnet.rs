@@ -121,6 +121,12 @@ fn introduce(address: SocketAddr, torrent: &Torrent) -> (Link, Vec<u8>) {
     (link, hello)
 }
 
+/// A peer as others are told of it (BEP 11): six bytes.
+fn compact(peer: &Seeder) -> Vec<u8> {
+    let IpAddr::V4(ip) = peer.address.ip() else { panic!("seeders listen on IPv4") };
+    [&ip.octets()[..], &peer.address.port().to_be_bytes()].concat()
+}
+
 fn names(bytes: &[u8], text: &[u8]) -> bool {
     bytes.windows(text.len()).any(|window| window == text)
 }
@@ -132,10 +138,8 @@ fn a_third_peer_is_learned_from_a_rill() {
     let (_rill, address) = stuck_rill(&torrent, &folder, &seeder);
     let (link, hello) = introduce(address, &torrent);
     assert!(names(&hello, b"6:ut_pex"));
-    let IpAddr::V4(ip) = seeder.address.ip() else { panic!("the seeder listens on IPv4") };
-    let compact = [&ip.octets()[..], &seeder.address.port().to_be_bytes()].concat();
-    let told =
-        |message: &Message| matches!(message, Message::Extended(1, payload) if names(payload, &compact));
+    let it = compact(&seeder);
+    let told = |message: &Message| matches!(message, Message::Extended(1, payload) if names(payload, &it));
     link.hear_until(told).expect("the rill should tell of the seeder");
 }
 
@@ -183,9 +187,7 @@ fn name_a_third(
     let (rill, address) = stuck_rill(torrent, folder, &seeder);
     let (mut link, hello) = introduce(address, torrent);
     let number = number.or(pex_number(&hello)).expect("the rill says its number");
-    let IpAddr::V4(ip) = third.address.ip() else { panic!("it listens on IPv4") };
-    let compact = [&ip.octets()[..], &third.address.port().to_be_bytes()].concat();
-    let payload = [&b"d5:added6:"[..], &compact, b"7:added.f1:\0e"].concat();
+    let payload = [&b"d5:added6:"[..], &compact(&third), b"7:added.f1:\0e"].concat();
     link.say(&Message::Extended(number, payload)).unwrap();
     (third, link, number, seeder, rill)
 }

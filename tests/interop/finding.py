@@ -127,35 +127,34 @@ def libtorrent_dht(stage):
         yield nodes
 
 
-def dht_from_libtorrent():
-    """rill finds a libtorrent seeder by the DHT alone, in under five seconds."""
+@contextlib.contextmanager
+def traded_by_dht(seeder, leecher):
+    """The leecher has everything from the seeder, whom it found by the DHT alone; gives both runs."""
     with Stage() as stage, libtorrent_dht(stage) as nodes:
         out = stage.out()
-        with Libtorrent().seed(stage.torrent, stage.file, fresh_ip(), free_port(), dht=nodes.entrance) as source:
+        with seeder.seed(stage.torrent, stage.file, fresh_ip(), free_port(), dht=nodes.entrance) as source:
             source.wait_ready()
             wait_for("the seeder should announce", lambda: nodes.heard_of(stage.torrent.info_hash), 60)
-            with Rill().leech(stage.torrent, stage.file, out, fresh_ip(), free_port(), dht=nodes.entrance) as sink:
+            with leecher.leech(stage.torrent, stage.file, out, fresh_ip(), free_port(), dht=nodes.entrance) as sink:
                 sink.wait_done(PATIENCE_S)
                 stage.check(out, sink.client)
-                met = peer_from(sink, "dht")
-                if met is None:
-                    raise AssertionError("the seeder came from elsewhere than the DHT")
-                return in_time(met["time"] - sink.started)
+                yield source, sink
+
+
+def dht_from_libtorrent():
+    """rill finds a libtorrent seeder by the DHT alone, in under five seconds."""
+    with traded_by_dht(Libtorrent(), Rill()) as (_, sink):
+        met = peer_from(sink, "dht")
+        if met is None:
+            raise AssertionError("the seeder came from elsewhere than the DHT")
+        return in_time(met["time"] - sink.started)
 
 
 def dht_to_libtorrent():
     """A libtorrent leecher finds `rill seed` by the DHT alone."""
-    with Stage() as stage, libtorrent_dht(stage) as nodes:
-        out = stage.out()
-        with Rill().seed(stage.torrent, stage.file, fresh_ip(), free_port(), dht=nodes.entrance) as source:
-            source.wait_ready()
-            wait_for("the seed should announce", lambda: nodes.heard_of(stage.torrent.info_hash), 60)
-            sink = Libtorrent().leech(stage.torrent, stage.file, out, fresh_ip(), free_port(), dht=nodes.entrance)
-            with sink:
-                sink.wait_done(PATIENCE_S)
-                stage.check(out, sink.client)
-                met = wait_for("rill should have met the leecher", lambda: peer_from(source, "incoming"), 5)
-                return f"met {met['time'] - sink.started:.2f} s after the leecher began"
+    with traded_by_dht(Rill(), Libtorrent()) as (source, sink):
+        met = wait_for("rill should have met the leecher", lambda: peer_from(source, "incoming"), 5)
+        return f"met {met['time'] - sink.started:.2f} s after the leecher began"
 
 
 def in_time(took) -> str:
