@@ -29,11 +29,11 @@ pub enum Character {
     SendsUnasked,
     /// Sends no bitfield, but a Have for each piece.
     NoBitfield,
-    /// Sends its bitfield only a moment after other messages.
+    /// Sends its bitfield only once the other side is interested in the piece it named before.
     LateBitfield,
     /// Sends nothing but keep-alives.
     OnlyKeepAlives,
-    /// Speaks the fast extension: Have All, and an allowed-fast set while it chokes for a moment.
+    /// Speaks the fast extension: Have All, an allowed-fast set, and no unchoke before a block of that is served.
     Fast,
     /// Speaks the fast extension and rejects every second request.
     Rejects,

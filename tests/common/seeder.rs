@@ -19,6 +19,10 @@ const MOMENT: Duration = Duration::from_millis(50);
 pub struct Seen {
     /// Connections accepted.
     pub connections: AtomicU64,
+    /// Those of them that shook hands about its torrent.
+    pub shaken: AtomicU64,
+    /// Those of them that have ended.
+    pub ended: AtomicU64,
     /// Payload bytes sent, whether or not they arrived.
     pub sent: AtomicU64,
     /// Every request, in order.
@@ -63,6 +67,7 @@ impl Seeder {
                     // An error is the other side leaving, which it may.
                     let _ = converse(stream, &torrent, &character, &seen);
                     let _ = other_end.map(|stream| stream.shutdown(Shutdown::Both));
+                    seen.ended.fetch_add(1, Ordering::SeqCst);
                 });
             }
         });
@@ -82,6 +87,17 @@ impl Seeder {
     /// Connections it has accepted.
     pub fn connections(&self) -> u64 {
         self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections that were about its torrent.
+    pub fn shaken(&self) -> u64 {
+        self.seen.shaken.load(Ordering::SeqCst)
+    }
+
+    /// Connections that have not ended.
+    pub fn guests(&self) -> u64 {
+        let ended = self.seen.ended.load(Ordering::SeqCst);
+        self.connections() - ended
     }
 
     /// How many requests it has read.
@@ -115,6 +131,7 @@ fn converse(mut stream: TcpStream, torrent: &Torrent, character: &Character, see
     }
     let info_hash = if *character == Character::WrongInfoHash { [7; 20] } else { torrent.info_hash };
     let link = Link::shake(stream, info_hash, character.reserved(), fresh_peer_id())?;
+    seen.shaken.fetch_add(1, Ordering::SeqCst);
     let queue = VecDeque::new();
     let mut seat = Seat { link, torrent, character, seen, queue, blocks: 0, answers: 0, choking: true };
     seat.introduce()?;
@@ -151,8 +168,9 @@ impl Seat<'_> {
             Character::LateBitfield => {
                 self.link.say(&Message::KeepAlive)?;
                 self.link.say(&Message::Have(0))?;
-                thread::sleep(MOMENT * 4);
+                let interested = self.link.hear_until(|message| *message == Message::Interested)?;
                 self.link.say(&self.bitfield())?;
+                self.listen(interested)?;
             }
             Character::LongBitfield => {
                 let Message::Bitfield(mut bits) = self.bitfield() else { unreachable!() };
@@ -221,16 +239,12 @@ impl Seat<'_> {
 
     fn listen(&mut self, message: Message) -> io::Result<()> {
         match message {
-            Message::Interested if self.choking && *self.character != Character::NeverUnchokes => {
-                if *self.character == Character::Fast {
-                    thread::sleep(MOMENT * 4); // time to ask for the allowed-fast pieces
-                }
-                self.choking = false;
-                if *self.character == Character::OneByteAtATime {
-                    return self.drip(&Message::Unchoke.encode());
-                }
-                self.link.say(&Message::Unchoke)?;
-            }
+            Message::Interested if self.choking => match self.character {
+                Character::NeverUnchokes => {}
+                // Something of the allowed-fast set is to be asked for first.
+                Character::Fast => {}
+                _ => self.unchoke()?,
+            },
             Message::Request(block) => {
                 self.seen.asked.lock().unwrap().push(block);
                 if !self.choking || *self.character == Character::Fast {
@@ -244,6 +258,14 @@ impl Seat<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn unchoke(&mut self) -> io::Result<()> {
+        self.choking = false;
+        match self.character {
+            Character::OneByteAtATime => self.drip(&Message::Unchoke.encode()),
+            _ => self.link.say(&Message::Unchoke),
+        }
     }
 
     /// Serves one block in the character's own way.
@@ -288,6 +310,9 @@ impl Seat<'_> {
         }
         self.seen.sent.fetch_add(length, Ordering::SeqCst);
         self.blocks += 1;
+        if *self.character == Character::Fast && self.choking {
+            self.unchoke()?;
+        }
         if *self.character == Character::ChokesInMidPiece && self.blocks.is_multiple_of(3) {
             self.link.say(&Message::Choke)?;
             self.queue.clear();
