@@ -126,7 +126,7 @@ impl Folder {
             }
         }
         self.drop_strays(&names);
-        found.torrents.sort_by_key(|(_, kept)| (kept.place, kept.info_hash));
+        found.torrents.sort_unstable_by_key(|(_, kept)| (kept.place, kept.info_hash));
         match self.load(Name::Dht) {
             Ok(bytes) => match nodes_of(&bytes) {
                 Some(nodes) => found.nodes = nodes,

@@ -241,7 +241,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
             names.push(path);
         }
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Waiting<'a> {
 /// Compresses everything that waits.
 pub(super) fn run(path: Path, mut waiting: Vec<Waiting<'_>>) {
     // The longest first, so that the lanes empty at about the same time.
-    waiting.sort_by_key(|stream| Reverse(stream.blocks.len()));
+    waiting.sort_unstable_by_key(|stream| Reverse(stream.blocks.len()));
     for stream in side_by_side(path, waiting) {
         lone(stream.state, stream.blocks);
     }
