@@ -26,6 +26,8 @@ const SPILL_BYTES: usize = BLOCK_BYTES as usize;
 pub struct Intake {
     frames: FrameBuffer,
     under_way: Option<UnderWay>,
+    /// The block that began to come last.
+    last: Option<Slot>,
     filled: VecDeque<Arrived>,
     headers: [[u8; BLOCK_HEADER_BYTES]; BLOCKS_AHEAD],
     spill: Box<[u8]>,
@@ -74,6 +76,7 @@ impl Intake {
         Self {
             frames,
             under_way: None,
+            last: None,
             filled: VecDeque::new(),
             headers: [[0; BLOCK_HEADER_BYTES]; BLOCKS_AHEAD],
             spill: vec![0; SPILL_BYTES].into(),
@@ -143,6 +146,7 @@ impl Intake {
 
     /// This block is under way from now on, or has arrived if nothing of it is missing.
     fn begin(&mut self, block: UnderWay) {
+        self.last = block.slot.or(self.last);
         let whole = block.done == block.length;
         self.under_way = (!whole).then_some(block);
         if whole {
@@ -156,7 +160,7 @@ impl Intake {
         let mut guesses: Vec<Guess> = Vec::with_capacity(BLOCKS_AHEAD);
         let mut spaces: Vec<IoSliceMut<'_>> = Vec::with_capacity(2 * BLOCKS_AHEAD + 1);
         let under_way = self.under_way.and_then(|block| Some((block.slot?, block.done as usize)));
-        let awaited = jobs.awaited(under_way.map(|(slot, _)| slot), BLOCKS_AHEAD);
+        let awaited = jobs.awaited(self.last, BLOCKS_AHEAD);
         for (block, header) in awaited.into_iter().zip(&mut self.headers) {
             let Awaited { slot, header: expected, space } = block;
             guesses.push(Guess { slot, header: expected, length: space.len() as u32 });
@@ -250,7 +254,7 @@ impl Intake {
                 let there = guesses.iter().zip(&mut lying).find(|(guess, _)| guess.slot == held);
                 match there.and_then(|(_, lying)| lying.take()) {
                     Some(next) => {
-                        hand.swap_with_slice(space);
+                        swap(hand, space);
                         held = next;
                     }
                     None => {
@@ -260,6 +264,17 @@ impl Intake {
                 }
             }
         }
+    }
+}
+
+/// A kilobyte at a time: the library's own goes by eight bytes where code is to be small.
+fn swap(one: &mut [u8], other: &mut [u8]) {
+    let mut between = [0; 1024];
+    for (one, other) in one.chunks_mut(between.len()).zip(other.chunks_mut(between.len())) {
+        let between = &mut between[..one.len()];
+        between.copy_from_slice(one);
+        one.copy_from_slice(other);
+        other.copy_from_slice(between);
     }
 }
 

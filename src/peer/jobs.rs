@@ -55,6 +55,16 @@ struct Active {
     came: u64,
 }
 
+impl Slot {
+    /// Whether it was asked for earlier.
+    fn is_before(self, other: Self) -> bool {
+        match self.serial.wrapping_sub(other.serial) {
+            0 => self.block < other.block,
+            apart => apart > u32::MAX / 2,
+        }
+    }
+}
+
 impl Jobs {
     /// Takes a job in.
     pub fn push(&mut self, job: Job) {
@@ -110,22 +120,21 @@ impl Jobs {
         active.job.buffer.chunks_mut(BLOCK_BYTES as usize).nth(slot.block as usize)
     }
 
-    /// The blocks that should come next, at most so many: `first` (if it is given), then the others in the order
-    /// they were asked for.
-    pub fn awaited(&mut self, first: Option<Slot>, most: usize) -> Vec<Awaited<'_>> {
-        let mut awaited = Vec::with_capacity(most);
-        let mut found = first.is_none();
+    /// The blocks that should come next, at most so many: those from `last` on, in the order they were asked for, then
+    /// those that were overtaken.
+    pub fn awaited(&mut self, last: Option<Slot>, most: usize) -> Vec<Awaited<'_>> {
+        let (mut awaited, mut overtaken) = (Vec::with_capacity(most), Vec::new());
         for block in self.queue.iter_mut().flat_map(Active::awaited) {
-            if Some(block.slot) == first {
-                found = true;
-                awaited.insert(0, block);
-            } else if awaited.len() + usize::from(!found) < most {
+            if last.is_some_and(|last| block.slot.is_before(last)) {
+                overtaken.push(block);
+            } else {
                 awaited.push(block);
-            }
-            if found && awaited.len() >= most {
-                break;
+                if awaited.len() == most {
+                    return awaited;
+                }
             }
         }
+        awaited.extend(overtaken.into_iter().take(most - awaited.len()));
         awaited
     }
 
@@ -254,14 +263,13 @@ mod tests {
         let mut jobs = Jobs::default();
         jobs.push(job(0, 0, SPAN_BYTES));
         assert_eq!(std::iter::from_fn(|| jobs.ask(|_| true)).count(), 64);
-        let mut awaited = |first, most| -> Vec<Slot> {
-            jobs.awaited(first, most).into_iter().map(|awaited| awaited.slot).collect()
+        let mut awaited = |last, most| -> Vec<Slot> {
+            jobs.awaited(last, most).into_iter().map(|awaited| awaited.slot).collect()
         };
         let slots = awaited(None, 100);
         assert_eq!(slots.len(), 64);
-        assert_eq!(awaited(Some(slots[61]), 3), [slots[61], slots[0], slots[1]]);
-        assert_eq!(awaited(Some(slots[1]), 3), [slots[1], slots[0], slots[2]]);
-        assert_eq!(awaited(Some(slots[0]), 2), slots[..2]);
+        assert_eq!(awaited(Some(slots[61]), 5), [slots[61], slots[62], slots[63], slots[0], slots[1]]);
+        assert_eq!(awaited(Some(slots[1]), 2), slots[1..3]);
         let ended: Vec<Job> = slots.into_iter().filter_map(|slot| jobs.came(slot)).collect();
         assert_eq!(ended.len(), 1);
     }
