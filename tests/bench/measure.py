@@ -89,9 +89,10 @@ def fresh_out(size=0) -> pathlib.Path:
     return out
 
 
-def download(client, torrent, seeders, dial=None, timeout=300, **options) -> Result:
-    """One download from the seeders (addresses); `dial` starts what dials clients that can't dial loopback."""
-    out = fresh_out(torrent.size + (128 << 20))
+def download(client, torrent, seeders, dial=None, timeout=300, warm=None, **options) -> Result:
+    """One download from the seeders (addresses); `dial` starts what dials clients that can't dial loopback. `warm` is
+    how much memory is made ready before, in bytes: as much as the download needs, unless it is said."""
+    out = fresh_out(torrent.size + (128 << 20) if warm is None else warm)
     port = free_port(OWN_IP)
     with Tracker(seeders) as tracker, contextlib.ExitStack() as stack:
         file = torrent.write(FOLDER / "current.torrent", tracker.url)
@@ -156,8 +157,9 @@ class Table:
         ("p99_us", "p99 us", "{:.0f}"),
     ]
 
-    def __init__(self, title):
-        self.title, self.rows = title, {}
+    def __init__(self, title, ordered=False):
+        """Its rows come by how long they took, or, `ordered`, as they were added."""
+        self.title, self.ordered, self.rows = title, ordered, {}
 
     def add(self, name, result):
         self.rows.setdefault(name, []).append(result)
@@ -169,6 +171,8 @@ class Table:
         return statistics.median(values) if values else None
 
     def render(self) -> str:
+        if not self.rows:
+            return ""
         columns = [c for c in self.COLUMNS if any(self.median(name, c[0]) is not None for name in self.rows)]
         lead = "done_s" if any(self.median(name, "done_s") for name in self.rows) else columns[0][0]
         ours = {key: self.median("rill", key) for key in ("done_s", "cpu_s")}
@@ -178,7 +182,8 @@ class Table:
         if compare:
             head += ["time / rill's", "CPU / rill's"]
         table = [head]
-        for name in sorted(self.rows, key=lambda name: self.median(name, lead) or 0):
+        names = self.rows if self.ordered else sorted(self.rows, key=lambda name: self.median(name, lead) or 0)
+        for name in names:
             row = [name]
             for key, _, form in columns:
                 value = self.median(name, key)

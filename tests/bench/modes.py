@@ -18,6 +18,7 @@ from .measure import (
     FOLDER, OWN_IP, Result, RillSmall, RillSmol, Table, build_delay, compete, dialler, download, fresh_out, seeding,
     timed,
 )
+from .scale import peers, pieces, sizes
 from .tracking import tracker
 
 FIELD = (Rill, LibtorrentTuned, Libtorrent, Aria2, Rtorrent, Transmission)
@@ -207,45 +208,6 @@ def seed(bench):
     yield compete(bench, table, bench.contenders(*FIELD), once)
 
 
-def scale(bench):
-    """rill alone: cost as size, pieces and peers grow."""
-    rill = Rill()
-    sizes = Table("as the size grows, one seeder")
-    for mib in [1, 4, 16, 64, 256, 1024, 4096, 8192]:
-        if mib > 8 * bench.size_mib:
-            break
-        torrent = bench.payload(f"scale-{mib}.bin", mib << 20, min(4 << 20, max(16 << 10, (mib << 20) // 1024)))
-        with seeding(torrent) as seeders:
-            for _ in range(bench.rounds):
-                sizes.add(f"{mib} MiB", per_unit(download(rill, torrent, seeders), torrent))
-        if mib > 1024:
-            (torrent.folder / torrent.name).unlink()
-    yield sizes
-    pieces = Table("as the pieces grow in number, one seeder")
-    for count in [10, 100, 1_000, 10_000, 16_384 * bench.size_mib // 1024 * 4]:
-        size = bench.scaled(1024)
-        length = max(16 << 10, 1 << (size // count - 1).bit_length())
-        torrent = bench.payload("one.bin", size, length)
-        with seeding(torrent) as seeders:
-            for _ in range(bench.rounds):
-                pieces.add(f"{torrent.pieces} pieces of {length >> 10} KiB", per_unit(download(rill, torrent, seeders), torrent))
-    yield pieces
-    peers = Table("as the peers grow in number")
-    torrent = bench.payload("half.bin", bench.scaled(512))
-    for count in [1, 5, 20, 50, 100, 200]:
-        with seeding(torrent, count=count) as seeders:
-            for _ in range(bench.rounds):
-                result = download(rill, torrent, seeders, more=["--max-peers", str(count)])
-                peers.add(f"{count} peers", per_unit(result, torrent))
-    yield peers
-
-
-def per_unit(result, torrent):
-    result["cpu_per_gib"] = result["cpu_s"] / torrent.size * 2**30
-    result["cpu_per_piece_us"] = result["cpu_s"] / torrent.pieces * 1e6
-    return result
-
-
 def cgroup(bench):
     """rill in a memory cgroup of 64 MiB: a torrent many times its size."""
     torrent = bench.payload("one.bin", bench.scaled(1024))
@@ -287,5 +249,8 @@ def limited(limit):
 
 MODES = {
     mode.__name__: mode
-    for mode in (fast, eight, delay, mixed, halves, small, start, check, create, seed, cgroup, scale, tracker)
+    for mode in (fast, eight, delay, mixed, halves, small, start, check, create, seed, cgroup, sizes, pieces, peers, tracker)
 }
+
+# Several modes by one word.
+GROUPS = {"scale": ["sizes", "pieces", "peers"]}

@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from bench.measure import FOLDER, Bench
-from bench.modes import MODES
+from bench.modes import GROUPS, MODES
 from clients.rill import ROOT, Rill
 
 
@@ -56,20 +56,21 @@ def size() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--modes", default=",".join(MODES), help=f"of {', '.join(MODES)}")
+    parser.add_argument("--modes", default=",".join(MODES), help=f"of {', '.join([*MODES, *GROUPS])}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=1024, help="MiB of the largest payload; others in proportion")
-    parser.add_argument("--only", default="", help="contenders whose name holds one of these words")
+    parser.add_argument("--only", default="", help="contenders, and rows of scale, whose name holds one of these")
     args = parser.parse_args()
-    unknown = [mode for mode in args.modes.split(",") if mode not in MODES]
+    modes = [mode for word in args.modes.split(",") for mode in GROUPS.get(word, [word])]
+    unknown = [mode for mode in modes if mode not in MODES]
     if unknown:
-        print(f"no mode is called {', '.join(unknown)}; there are {', '.join(MODES)}")
+        print(f"no mode is called {', '.join(unknown)}; there are {', '.join([*MODES, *GROUPS])}")
         return 2
     bench = Bench(args.rounds, args.size, [word for word in args.only.split(",") if word])
     bench.failed = False
     report = [*machine(), size(), f"load before: {os.getloadavg()[0]:.1f}; medians of {args.rounds} rounds", ""]
     print("\n".join(report), flush=True)
-    for mode in args.modes.split(","):
+    for mode in modes:
         for table in MODES[mode](bench):
             report.append(table.render())
             print(report[-1], flush=True)
