@@ -399,12 +399,7 @@ impl Picker {
     /// Asks this peer, too, for what others would take longest for.
     fn copy(&mut self, ask: &Ask<'_>, strict: bool) -> Option<Job> {
         // Most often nobody is that slow, and looking at every block can be spared.
-        let slow = |(peer, helper): (&PeerKey, &Helper)| {
-            *peer != ask.peer
-                && helper.held_blocks > 0
-                && self.help_needed(ask, &[Some(*peer)], strict).is_some()
-        };
-        if !self.helpers.iter().any(slow) {
+        if !self.is_anyone_slow(ask, strict) {
             return None;
         }
         let within_reach = self.open.values().filter(|open| open.missing() > 0 && ask.allows(open.piece()));
@@ -416,6 +411,21 @@ impl Picker {
         self.open.get_mut(&range.piece)?.hand_copy(ask.peer, range);
         self.hold(ask.peer, range.block_count());
         Some(Job { range, duplicate: true })
+    }
+
+    /// Whether some peer is asked for something that this one would be a help with, as [`Self::help_needed`] sees
+    /// it. Every peer that finds nothing to do asks this, so each of the others is one glance.
+    fn is_anyone_slow(&self, ask: &Ask<'_>, strict: bool) -> bool {
+        let (ours, our_wait) = (ask.rate_bytes_per_s as f64, self.wait_for(ask.peer, 1));
+        self.helpers.iter().any(|(peer, helper)| {
+            let (theirs, wait) = (helper.rate_bytes_per_s as f64, helper.wait(0));
+            let worth = if strict {
+                theirs > 0.0 && ours >= theirs * MUCH_FASTER && our_wait < wait
+            } else {
+                ours == 0.0 || our_wait <= wait
+            };
+            worth && helper.held_blocks > 0 && *peer != ask.peer
+        })
     }
 
     /// How long those who are asked for a run let us wait, in seconds, endless where that isn't known; `None`
@@ -460,9 +470,7 @@ impl Picker {
     /// How long this peer takes for all it holds and so many blocks more, in seconds; endless where its rate
     /// isn't known.
     fn wait_for(&self, peer: PeerKey, more_blocks: u32) -> f64 {
-        let Some(helper) = self.helpers.get(&peer) else { return f64::INFINITY };
-        let bytes = f64::from(helper.held_blocks + more_blocks) * f64::from(BLOCK_BYTES);
-        if helper.rate_bytes_per_s == 0 { f64::INFINITY } else { bytes / helper.rate_bytes_per_s as f64 }
+        self.helpers.get(&peer).map_or(f64::INFINITY, |helper| helper.wait(more_blocks))
     }
 
     fn hold(&mut self, peer: PeerKey, blocks: u32) {
@@ -481,6 +489,14 @@ impl Picker {
         } else {
             self.loose.remove(&piece);
         }
+    }
+}
+
+impl Helper {
+    /// How long it takes for all it holds and so many blocks more, in seconds; endless where its rate isn't known.
+    fn wait(&self, more_blocks: u32) -> f64 {
+        let bytes = f64::from(self.held_blocks + more_blocks) * f64::from(BLOCK_BYTES);
+        if self.rate_bytes_per_s == 0 { f64::INFINITY } else { bytes / self.rate_bytes_per_s as f64 }
     }
 }
 

@@ -31,6 +31,10 @@ pub struct Assembly {
     held_bytes: u64,
     ripe_since: Option<Instant>,
     ripe_bytes: u64,
+    /// How many pieces have parts that came since the last hashing.
+    ripe_pieces: usize,
+    /// How many pieces are all here, and wait for their hash.
+    whole_pieces: usize,
     /// Buffers for the next jobs, so that their pages needn't be zeroed by the kernel again.
     spare: Vec<Vec<u8>>,
     spare_bytes: u64,
@@ -62,6 +66,9 @@ pub struct Finished {
 #[derive(Debug)]
 struct Piece {
     length: u32,
+    here: u32,
+    /// Something came since the last hashing.
+    is_ripe: bool,
     parts: BTreeMap<u32, Part>,
     running: Running,
     hashed: u32,
@@ -75,6 +82,8 @@ impl Assembly {
             held_bytes: 0,
             ripe_since: None,
             ripe_bytes: 0,
+            ripe_pieces: 0,
+            whole_pieces: 0,
             spare: Vec::new(),
             spare_bytes: 0,
             lent_bytes: 0,
@@ -155,11 +164,16 @@ impl Assembly {
         self.held_bytes += u64::from(range.length);
         let piece = self.open.entry(range.piece).or_insert_with(|| Piece {
             length,
+            here: 0,
+            is_ripe: false,
             parts: BTreeMap::new(),
             running: Running::new(),
             hashed: 0,
         });
         piece.parts.insert(range.begin, Part { job, by });
+        piece.here += range.length;
+        self.ripe_pieces += usize::from(!std::mem::replace(&mut piece.is_ripe, true));
+        self.whole_pieces += usize::from(piece.here == length);
         self.ripe_bytes += u64::from(range.length);
         self.ripe_since.get_or_insert(now);
     }
@@ -168,9 +182,14 @@ impl Assembly {
     pub fn ripe_at(&self) -> Option<Instant> {
         let since = self.ripe_since?;
         let enough = self.ripe_bytes >= u64::from(SPAN_BYTES) * ENOUGH_PIECES as u64
-            || self.open.len() >= ENOUGH_PIECES;
+            || self.ripe_pieces >= ENOUGH_PIECES;
         let patience = if self.ripe_bytes >= FAST_BYTES { PATIENCE } else { FIRST_PATIENCE };
         Some(if enough { since } else { since + patience })
+    }
+
+    /// Whether hashing now would make room: some piece is all here.
+    pub fn has_whole(&self) -> bool {
+        self.whole_pieces > 0
     }
 
     /// Hashes what can be hashed, many pieces side by side, and gives the pieces that are whole, in the order in
@@ -178,6 +197,9 @@ impl Assembly {
     pub fn hash(&mut self) -> Vec<Finished> {
         self.ripe_since = None;
         self.ripe_bytes = 0;
+        self.ripe_pieces = 0;
+        self.whole_pieces = 0;
+        self.open.values_mut().for_each(|piece| piece.is_ripe = false);
         loop {
             let mut feeds: Vec<Feed<'_>> = self.open.values_mut().filter_map(Piece::next_feed).collect();
             if feeds.is_empty() {
@@ -199,7 +221,9 @@ impl Assembly {
 
     /// Lets what came of this piece go: nobody is left to bring the rest, and the room is needed.
     pub fn forget(&mut self, piece: PieceIndex) {
-        if let Some(Piece { parts, .. }) = self.open.remove(&piece) {
+        if let Some(Piece { parts, is_ripe, here, length, .. }) = self.open.remove(&piece) {
+            self.ripe_pieces -= usize::from(is_ripe);
+            self.whole_pieces -= usize::from(is_ripe && here == length);
             self.done_with(parts.into_values().collect());
         }
     }
@@ -275,6 +299,17 @@ mod tests {
         }
         assert_eq!(assembly.ripe_at(), Some(now));
         assert!(assembly.hash().is_empty());
+
+        let range = geometry.range(0, 16_384, 16_384).unwrap();
+        assembly.add(Job { range, buffer: vec![0; 16_384] }, PeerKey(0), 1_000_000, now);
+        assert!(assembly.ripe_at().is_some_and(|at| at > now), "those without a new part are no company");
+        assembly.forget(range.piece);
+        assert!(!assembly.has_whole());
+        let range = geometry.range(1, 16_384, 1_000_000 - 16_384).unwrap();
+        assembly.add(Job { range, buffer: vec![0; range.length as usize] }, PeerKey(0), 1_000_000, now);
+        assert!(assembly.has_whole());
+        assert_eq!(assembly.hash().len(), 1);
+        assert!(!assembly.has_whole());
     }
 
     #[test]

@@ -58,6 +58,14 @@ impl Torrent<'_> {
         }
     }
 
+    /// As [`Self::feed_all`], once for all that peers gave back or left behind since the last time: where two hundred
+    /// come with a letter each, every one of them would be fed two hundred times.
+    pub(super) fn feed_hungry(&mut self, now: Instant) {
+        if std::mem::take(&mut self.clock.hungry) {
+            self.feed_all(now);
+        }
+    }
+
     pub(super) fn got_filled(&mut self, key: PeerKey, job: Job, now: Instant) {
         self.take_in(key, job, now);
         self.feed(key, now);
@@ -84,7 +92,7 @@ impl Torrent<'_> {
                 content.assembly.recycle(job.buffer);
             }
         }
-        self.feed_all(now);
+        self.clock.hungry = true;
     }
 
     /// Bytes of a range came. The first copy of each is kept; whoever else was asked for them is told.
@@ -136,7 +144,7 @@ impl Torrent<'_> {
             self.spoiled(finished, now);
         }
         self.complete_if_done()?;
-        self.feed_all(now);
+        self.clock.hungry = true;
         Ok(())
     }
 

@@ -197,8 +197,8 @@ impl Torrent<'_> {
         }
         self.server.peer_left(key);
         if peer.is_web {
-            self.web_seed_left(key, error, down > 0, now);
-            return self.feed_all(now);
+            self.clock.hungry = true;
+            return self.web_seed_left(key, error, down > 0, now);
         }
         if peer.met.is_none() && !matches!(error, PeerError::LetGo) {
             self.finder.last_failure = Some(format!("peer {} {error}", peer.address));
@@ -217,7 +217,7 @@ impl Torrent<'_> {
         }
         let change = PeerChange::Left { reason: error.to_string() };
         self.watcher.event(&Event::Peer { address: peer.address, change });
-        self.feed_all(now);
+        self.clock.hungry = true;
     }
 
     /// Two that have everything have nothing to say to each other.

@@ -41,6 +41,8 @@ pub struct Clock {
     pub download_began: Instant,
     /// How many peers bring something, as of the last tick; at least one.
     pub givers: usize,
+    /// Something has come free that peers without work may be given.
+    pub hungry: bool,
     next_tick: Instant,
     next_snapshot: Instant,
     next_end_tick: Instant,
@@ -53,6 +55,7 @@ impl Clock {
             verified_at: now,
             download_began: now,
             givers: 1,
+            hungry: false,
             next_tick: now,
             next_snapshot: now,
             next_end_tick: now,
@@ -78,8 +81,10 @@ impl Torrent<'_> {
         if self.mailbox.is_stopped() {
             return Ok(Some(Ended::Stopped));
         }
+        self.feed_hungry(now);
         if self.should_hash(now) {
             self.hash_gathered(now)?;
+            self.feed_hungry(now);
         }
         if self.is_done() {
             return Ok(Some(Ended::Done));
@@ -114,6 +119,9 @@ impl Torrent<'_> {
 
     /// When something is due at the latest.
     pub(super) fn wake_at(&self) -> Instant {
+        if self.clock.hungry {
+            return self.clock.started;
+        }
         let mut at = self.clock.next_tick.min(self.clock.next_snapshot);
         if let Some(ripe) = self.content.as_ref().and_then(|content| content.assembly.ripe_at()) {
             at = at.min(ripe);
@@ -136,7 +144,9 @@ impl Torrent<'_> {
         let Some(ripe_at) = content.assembly.ripe_at() else { return false };
         let nothing_to_come = content.assembly.lent_bytes() == 0;
         let starved = content.room() < u64::from(content.info.geometry.piece_bytes());
-        ripe_at <= now || nothing_to_come || (starved && self.inbox.is_empty())
+        ripe_at <= now
+            || nothing_to_come
+            || (starved && content.assembly.has_whole() && self.inbox.is_empty())
     }
 
     /// All that is missing has been asked of someone.
