@@ -10,8 +10,14 @@ const FIRST_DEPTH: u32 = 16;
 /// The fewest requests in flight: one on its way, one being answered, and some for the time between.
 const LEAST_DEPTH: u32 = 4;
 
-/// The most requests in flight: 12 MiB fill a path of 20 ms at 600 MiB/s.
+/// The most requests in flight on a short path: 12 MiB are enough for any speed, with what waits at either end.
 const MOST_DEPTH: u32 = 768;
+
+/// The most on any path: 20 MiB fill one of 20 ms at 500 MiB/s.
+const MOST_DEPTH_FAR: u32 = 1280;
+
+/// How long a request waits at either end besides the time it is under way, where data comes as fast as it can.
+const AT_BOTH_ENDS: Duration = Duration::from_millis(15);
 
 /// What a peer accepts that doesn't say (BEP 10's `reqq`); the field's usual default is 250.
 const USUAL_REQQ: u32 = 250;
@@ -35,11 +41,26 @@ pub struct Pace {
     starting: bool,
     window_began: Option<Instant>,
     window_blocks: u32,
+    /// When a request was made while none was in flight.
+    asked_alone: Option<Instant>,
+    /// The least time that such a request took to be answered.
+    path: Option<Duration>,
+    /// The most requests in flight on this path at the present speed.
+    most: u32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { depth: FIRST_DEPTH, reqq: USUAL_REQQ, starting: true, window_began: None, window_blocks: 0 }
+        Self {
+            depth: FIRST_DEPTH,
+            reqq: USUAL_REQQ,
+            starting: true,
+            window_began: None,
+            window_blocks: 0,
+            asked_alone: None,
+            path: None,
+            most: MOST_DEPTH,
+        }
     }
 }
 
@@ -62,12 +83,21 @@ impl Pace {
         (depth + to_go_on.max(1)) * BLOCK_BYTES
     }
 
+    /// A block was asked for, while none was in flight.
+    pub fn asked_alone(&mut self, now: Instant) {
+        self.asked_alone = Some(now);
+    }
+
     /// A block came that had been asked for.
     pub fn block_came(&mut self, now: Instant) {
+        if let Some(asked) = self.asked_alone.take() {
+            let took = now.saturating_duration_since(asked);
+            self.path = Some(self.path.map_or(took, |path| path.min(took)));
+        }
         let began = *self.window_began.get_or_insert(now);
         self.window_blocks += 1;
         if self.starting {
-            self.depth = (self.depth + 1).min(MOST_DEPTH);
+            self.depth = (self.depth + 1).min(self.most);
         }
         let elapsed = now.saturating_duration_since(began);
         if elapsed >= WINDOW {
@@ -85,12 +115,14 @@ impl Pace {
 
     /// The peer let us wait: begin anew, with little.
     pub fn stalled(&mut self) {
-        *self = Self { depth: LEAST_DEPTH, reqq: self.reqq, ..Self::default() };
+        *self = Self { depth: LEAST_DEPTH, reqq: self.reqq, path: self.path, ..Self::default() };
     }
 
     fn measure(&mut self, elapsed: Duration) {
-        let brought = f64::from(self.window_blocks) * HORIZON.as_secs_f64() / elapsed.as_secs_f64();
-        let brought = (brought as u32).clamp(LEAST_DEPTH, MOST_DEPTH);
+        let per_s = f64::from(self.window_blocks) / elapsed.as_secs_f64();
+        let under_way = self.path.unwrap_or_default() + AT_BOTH_ENDS;
+        self.most = ((per_s * under_way.as_secs_f64()) as u32).clamp(MOST_DEPTH, MOST_DEPTH_FAR);
+        let brought = ((per_s * HORIZON.as_secs_f64()) as u32).clamp(LEAST_DEPTH, self.most);
         if brought < self.depth {
             self.starting = false;
             // Half way: one slow moment is no slow peer.
@@ -159,5 +191,17 @@ mod tests {
             }
         }
         assert!(pace.depth() > 2 * 152, "{}", pace.depth());
+    }
+
+    #[test]
+    fn a_long_path_at_full_speed_holds_more_than_a_short_one() {
+        for (path_ms, depth) in [(1, MOST_DEPTH), (20, MOST_DEPTH_FAR)] {
+            let (mut pace, mut now) = (Pace::default(), Instant::now());
+            pace.set_reqq(2000);
+            pace.asked_alone(now);
+            now += Duration::from_millis(path_ms);
+            play(&mut pace, &mut now, 40_000, 1);
+            assert_eq!(pace.depth(), depth, "a path of {path_ms} ms");
+        }
     }
 }

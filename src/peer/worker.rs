@@ -347,6 +347,7 @@ impl Worker {
     /// how long to wait when a speed limit holds requests back.
     fn ask(&mut self) -> Option<Duration> {
         let mut throttled = None;
+        let alone = self.fetch.jobs.in_flight() == 0;
         while self.fetch.jobs.in_flight() < self.fetch.pace.depth() && self.fetch.jobs.unasked() > 0 {
             if let Err(wait) = self.terms.down.take(Instant::now(), u64::from(BLOCK_BYTES)) {
                 throttled = Some(wait);
@@ -359,8 +360,10 @@ impl Worker {
             let Range { piece, begin, length } = range;
             self.say(&Message::Request { index: piece.get(), begin, length });
         }
-        if self.fetch.jobs.in_flight() == 0 {
-            self.fetch.pace.rest();
+        match self.fetch.jobs.in_flight() {
+            0 => self.fetch.pace.rest(),
+            _ if alone => self.fetch.pace.asked_alone(Instant::now()),
+            _ => {}
         }
         self.tell_appetite();
         throttled

@@ -122,7 +122,7 @@ impl Content {
     /// what waits to be hashed.
     pub fn share_of_memory(&self, peers: usize) -> u32 {
         let fair = self.budget / 4 * 3 / peers.max(1) as u64;
-        fair.clamp(u64::from(BLOCK_BYTES), 16 * u64::from(SPAN_BYTES)) as u32
+        fair.clamp(u64::from(BLOCK_BYTES), 24 * u64::from(SPAN_BYTES)) as u32
     }
 }
 
