@@ -64,6 +64,7 @@ impl Torrent<'_> {
         let change = PeerChange::Connected { source: peer.source, client: peer.client.clone() };
         let address = peer.address;
         self.watcher.event(&Event::Peer { address, change });
+        self.share_memory();
         self.show_to_newcomer(key);
     }
 

@@ -242,9 +242,7 @@ impl<'w> Torrent<'w> {
 
     fn got_portion(&mut self, Portion { memory_bytes, upload_slots }: Portion) {
         self.task.limits.memory_bytes = memory_bytes;
-        if let Some(content) = &mut self.content {
-            content.resize(memory_bytes);
-        }
+        self.share_memory();
         if upload_slots.is_some() {
             self.server.set_slots(SlotKeeper::new(upload_slots, self.task.limits.up.bytes_per_s()));
         }
