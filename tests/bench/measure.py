@@ -1,6 +1,7 @@
 """Runs one contender once and says what it cost; keeps results and prints them as tables."""
 
 import contextlib
+import mmap
 import os
 import pathlib
 import shutil
@@ -72,20 +73,19 @@ class Result(dict):
 def fresh_out(size=0) -> pathlib.Path:
     """An empty folder to download to, with nothing left to be written from the run before.
 
-    A virtual machine may give memory that is free for two seconds back to its host (free page reporting), and whoever
-    touches it next waits for the host: twice as long as the whole download, and by chance. So as much memory as will
-    be needed is held until the host has had what was free before, and let go just before the run.
+    A virtual machine may give memory that has been free for two seconds back to its host (free page reporting), and
+    whoever touches it next waits for the host: up to twice as long as the whole download takes, and by chance. So as
+    much memory as will be needed, in huge pages as it is given back in, is touched just before the run.
     """
     out = FOLDER / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    with open(out / "warm", "wb") as file:
-        for _ in range(size >> 20):
-            file.write(bytes(1 << 20))
     os.sync()
-    if size and pathlib.Path("/sys/module/page_reporting").exists():
-        time.sleep(6)
-    os.unlink(out / "warm")
+    if size:
+        with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+            for at in range(0, size, mmap.PAGESIZE):
+                memory[at] = 1
     return out
 
 
@@ -174,7 +174,7 @@ class Table:
         if not self.rows:
             return ""
         columns = [c for c in self.COLUMNS if any(self.median(name, c[0]) is not None for name in self.rows)]
-        lead = "done_s" if any(self.median(name, "done_s") for name in self.rows) else columns[0][0]
+        lead = "done_s" if any(self.median(name, "done_s") for name in self.rows) or not columns else columns[0][0]
         ours = {key: self.median("rill", key) for key in ("done_s", "cpu_s")}
         lines = [f"### {self.title}", ""]
         head = ["client", *(c[1] for c in columns)]
