@@ -60,11 +60,10 @@ struct UnderWay {
     done: u32,
 }
 
-/// A block that a read made room for, and what must stand before it for the guess to be right.
+/// A block that a read made room for.
 #[derive(Debug)]
 struct Guess {
     slot: Slot,
-    header: [u8; BLOCK_HEADER_BYTES],
     length: u32,
 }
 
@@ -162,8 +161,8 @@ impl Intake {
         let under_way = self.under_way.and_then(|block| Some((block.slot?, block.done as usize)));
         let awaited = jobs.awaited(self.last, BLOCKS_AHEAD);
         for (block, header) in awaited.into_iter().zip(&mut self.headers) {
-            let Awaited { slot, header: expected, space } = block;
-            guesses.push(Guess { slot, header: expected, length: space.len() as u32 });
+            let Awaited { slot, space } = block;
+            guesses.push(Guess { slot, length: space.len() as u32 });
             match under_way {
                 Some((first, done)) if first == slot => spaces.push(IoSliceMut::new(&mut space[done..])),
                 _ => spaces.extend([IoSliceMut::new(header), IoSliceMut::new(space)]),
@@ -183,7 +182,8 @@ impl Intake {
         Ok(count)
     }
 
-    /// Finds out how much of what was read lies where it belongs, and gathers the rest for the plain way.
+    /// Finds out which blocks were read, sees to it that they lie where they belong, and gathers the rest for the
+    /// plain way.
     fn sort_out(&mut self, count: usize, guesses: &[Guess], jobs: &mut Jobs) {
         let mut left = count;
         let mut at = 0;
@@ -194,15 +194,7 @@ impl Intake {
             at = 1;
             self.begin(block);
         }
-        while left >= BLOCK_HEADER_BYTES && at < guesses.len() && self.headers[at] == guesses[at].header {
-            left -= BLOCK_HEADER_BYTES;
-            let Guess { slot, length, .. } = guesses[at];
-            let done = left.min(length as usize) as u32;
-            left -= done as usize;
-            at += 1;
-            self.begin(UnderWay { slot: Some(slot), length, done });
-        }
-        let came = self.read_headers(left, &guesses[at..], at, jobs);
+        let came = self.read_headers(left, at, guesses, jobs);
         left -= came.iter().map(|came| BLOCK_HEADER_BYTES + came.done as usize).sum::<usize>();
         for (guess, header) in guesses.iter().zip(&self.headers).skip(at + came.len()) {
             let here = left.min(BLOCK_HEADER_BYTES);
@@ -218,17 +210,17 @@ impl Intake {
         came.into_iter().for_each(|block| self.begin(block));
     }
 
-    /// The blocks that came in another order than was guessed, as long as they have the length of those whose
-    /// spaces they lie in.
-    fn read_headers(&self, mut left: usize, guesses: &[Guess], at: usize, jobs: &Jobs) -> Vec<UnderWay> {
+    /// The blocks that came into the spaces from the one numbered `at` on, whosever these are, as long as they have
+    /// the length of those that were guessed; `left` bytes were read there.
+    fn read_headers(&self, mut left: usize, at: usize, guesses: &[Guess], jobs: &Jobs) -> Vec<UnderWay> {
         let mut came: Vec<UnderWay> = Vec::new();
-        for (guess, header) in guesses.iter().zip(&self.headers[at..]) {
+        for (guess, header) in guesses.iter().zip(&self.headers).skip(at) {
             let block = read_piece_header(header).filter(|_| left >= BLOCK_HEADER_BYTES);
             let Some((index, begin, length)) = block.filter(|block| block.2 == guess.length) else { break };
             let Some(slot) = jobs.find(index, begin, length) else { break };
-            // What comes twice, or came before, is for the plain way.
-            let earlier = came.iter().chain(&self.under_way).filter_map(|block| block.slot);
-            if earlier.chain(self.filled.iter().filter_map(|block| block.slot)).any(|other| other == slot) {
+            // What comes twice is for the plain way.
+            let earlier = self.filled.iter().map(|block| block.slot);
+            if came.iter().map(|block| block.slot).chain(earlier).any(|other| other == Some(slot)) {
                 break;
             }
             left -= BLOCK_HEADER_BYTES;

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use super::Job;
 use crate::geometry::{BLOCK_BYTES, PieceIndex, Range, SPAN_BYTES};
-use crate::wire::message::{BLOCK_HEADER_BYTES, piece_header};
 
 // A job's blocks are counted in the bits of one word.
 const _: () = assert!(SPAN_BYTES / BLOCK_BYTES <= u64::BITS);
@@ -25,13 +24,11 @@ pub struct Slot {
     block: u32,
 }
 
-/// A block that was asked for and has not come: what its frame will begin with, and where its data goes.
+/// A block that was asked for and has not come.
 #[derive(Debug)]
 pub struct Awaited<'a> {
     /// Which block.
     pub slot: Slot,
-    /// The thirteen bytes before its data.
-    pub header: [u8; BLOCK_HEADER_BYTES],
     /// Where its data goes.
     pub space: &'a mut [u8],
 }
@@ -199,13 +196,11 @@ impl Active {
 
     fn awaited(&mut self) -> impl Iterator<Item = Awaited<'_>> {
         let Self { serial, job, asked, came } = self;
-        let (serial, range, awaited) = (*serial, job.range, *asked & !*came);
+        let (serial, awaited) = (*serial, *asked & !*came);
         let blocks = job.buffer.chunks_mut(BLOCK_BYTES as usize).zip(0_u32..);
-        blocks.filter(move |(_, block)| awaited & (1 << block) != 0).map(move |(space, block)| {
-            let begin = range.begin + block * BLOCK_BYTES;
-            let header = piece_header(range.piece.get(), begin, space.len() as u32);
-            Awaited { slot: Slot { serial, block }, header, space }
-        })
+        blocks
+            .filter(move |(_, block)| awaited & (1 << block) != 0)
+            .map(move |(space, block)| Awaited { slot: Slot { serial, block }, space })
     }
 
     fn block(&self, block: u32) -> Range {

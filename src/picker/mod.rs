@@ -98,6 +98,15 @@ struct Helper {
     shortlist: Shortlist,
 }
 
+/// What we may expect of a peer, or of the best of several.
+#[derive(Clone, Copy)]
+struct Promise {
+    /// Bytes per second; 0 where that isn't known.
+    rate: f64,
+    /// How long it takes for what it is asked for, in seconds; endless where that isn't known.
+    wait_s: f64,
+}
+
 /// The plan of one torrent's download.
 #[derive(Clone, Debug)]
 pub struct Picker {
@@ -157,7 +166,8 @@ impl Picker {
     /// What was begun is finished first, the piece nearest to its end before others. Else a piece is begun:
     /// the first few by chance, then the rarest that the peer has; among equals the one behind its last, where it is
     /// fast. When there is nothing left to hand out to it, it gets the far end of a run that another peer would
-    /// take longer for. So the answer depends on how fast others are: a peer that got nothing should ask again a moment later, not only after a letter.
+    /// take longer for. So the answer depends on how fast others are: a peer that got nothing should ask again a
+    /// moment later, not only after a letter.
     pub fn pick(&mut self, ask: Ask<'_>) -> Option<Job> {
         self.helpers.entry(ask.peer).or_default().rate_bytes_per_s = ask.rate_bytes_per_s;
         if let Some(piece) = self.loose_piece(&ask) {
@@ -416,34 +426,29 @@ impl Picker {
     /// Whether some peer is asked for something that this one would be a help with, as [`Self::help_needed`] sees
     /// it. Every peer that finds nothing to do asks this, so each of the others is one glance.
     fn is_anyone_slow(&self, ask: &Ask<'_>, strict: bool) -> bool {
-        let (ours, our_wait) = (ask.rate_bytes_per_s as f64, self.wait_for(ask.peer, 1));
+        let ours = self.promise_of(ask);
         self.helpers.iter().any(|(peer, helper)| {
-            let (theirs, wait) = (helper.rate_bytes_per_s as f64, helper.wait(0));
-            let worth = if strict {
-                theirs > 0.0 && ours >= theirs * MUCH_FASTER && our_wait < wait
-            } else {
-                ours == 0.0 || our_wait <= wait
-            };
-            worth && helper.held_blocks > 0 && *peer != ask.peer
+            let theirs = Promise { rate: helper.rate_bytes_per_s as f64, wait_s: helper.wait(0) };
+            ours.helps(theirs, strict) && helper.held_blocks > 0 && *peer != ask.peer
         })
     }
 
     /// How long those who are asked for a run let us wait, in seconds, endless where that isn't known; `None`
-    /// when this peer is no help: at the end it must be sooner, before that (`strict`) known to be much
-    /// faster.
+    /// when this peer is no help.
     fn help_needed(&self, ask: &Ask<'_>, holders: &[Option<PeerKey>], strict: bool) -> Option<f64> {
-        let wait = holders.iter().flatten().map(|peer| self.wait_for(*peer, 0)).fold(f64::INFINITY, f64::min);
-        let ours = ask.rate_bytes_per_s as f64;
-        if strict {
-            let theirs = self.fastest(holders);
-            return (theirs > 0.0 && ours >= theirs * MUCH_FASTER && self.wait_for(ask.peer, 1) < wait)
-                .then_some(wait);
-        }
+        let waits = holders.iter().flatten().map(|peer| self.wait_for(*peer, 0));
+        let theirs = Promise { rate: self.fastest(holders), wait_s: waits.fold(f64::INFINITY, f64::min) };
+        let ours = self.promise_of(ask);
         // The last place is for one that makes the others' work superfluous: slow peers who help each other
         // must not lock a fast one out.
         let last = holders.iter().flatten().count() + 1 == MAX_COPIES;
-        let fast_enough = !last || ours >= self.fastest(holders) * MUCH_FASTER;
-        (fast_enough && (ours == 0.0 || self.wait_for(ask.peer, 1) <= wait)).then_some(wait)
+        let fast_enough = !last || ours.rate >= theirs.rate * MUCH_FASTER;
+        (fast_enough && ours.helps(theirs, strict)).then_some(theirs.wait_s)
+    }
+
+    /// What the peer that asks promises for one block more.
+    fn promise_of(&self, ask: &Ask<'_>) -> Promise {
+        Promise { rate: ask.rate_bytes_per_s as f64, wait_s: self.wait_for(ask.peer, 1) }
     }
 
     /// The rate of the fastest of them, in bytes per second; 0 when none is known.
@@ -488,6 +493,18 @@ impl Picker {
             self.loose.insert(piece);
         } else {
             self.loose.remove(&piece);
+        }
+    }
+}
+
+impl Promise {
+    /// Whether it is a help with what others are asked for: at the end it must be sooner, before that (`strict`)
+    /// known to be much faster.
+    fn helps(self, others: Self, strict: bool) -> bool {
+        if strict {
+            others.rate > 0.0 && self.rate >= others.rate * MUCH_FASTER && self.wait_s < others.wait_s
+        } else {
+            self.rate == 0.0 || self.wait_s <= others.wait_s
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
@@ -56,33 +57,39 @@ impl Map {
     /// # Panics
     /// When the bytes reach behind the end of the map.
     pub fn write(&mut self, offset: usize, parts: &[&[u8]]) -> io::Result<()> {
-        let mut rest = parts.iter().copied();
-        let mut part: &[u8] = &[];
+        let mut front = Front { part: &[], rest: parts };
         let end = offset + parts.iter().map(|part| part.len()).sum::<usize>();
         let mut at = offset;
         while at < end {
-            let stop = end.min((at / HUGE_BYTES + 1) * HUGE_BYTES);
-            let view = self.huge.as_ref().filter(|_| stop - at == HUGE_BYTES).unwrap_or(&self.plain);
-            // One call for the whole run: a fault for every page costs several times as much.
-            if self.populates {
-                match view.map.advise_range(Advice::PopulateWrite, at, stop - at) {
-                    // A kernel before 5.14: the faults come as they come.
-                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.populates = false,
-                    other => other?,
-                }
+            let range = at..end.min((at / HUGE_BYTES + 1) * HUGE_BYTES);
+            let window = self.huge.as_ref().filter(|_| range.len() == HUGE_BYTES).unwrap_or(&self.plain);
+            self.populates = self.populates && window.populate(range.clone())?;
+            while at < range.end {
+                let bytes = front.take(range.end - at);
+                window.copy(at, bytes);
+                at += bytes.len();
             }
-            let begin = at;
-            while at < stop {
-                if part.is_empty() {
-                    part = rest.next().expect("the parts are as long as their sum");
-                }
-                let (now, later) = part.split_at(part.len().min(stop - at));
-                view.copy(at, now);
-                (at, part) = (at + now.len(), later);
-            }
-            view.let_go(begin, stop - begin)?;
+            window.let_go(range)?;
         }
         Ok(())
+    }
+}
+
+/// Bytes that lie in several places, to be taken from their front.
+struct Front<'b> {
+    part: &'b [u8],
+    rest: &'b [&'b [u8]],
+}
+
+impl<'b> Front<'b> {
+    /// The next bytes that lie together, so many at most; none only when none are left.
+    fn take(&mut self, most: usize) -> &'b [u8] {
+        while let ([], [next, rest @ ..]) = (self.part, self.rest) {
+            (self.part, self.rest) = (next, rest);
+        }
+        let (taken, left) = self.part.split_at(self.part.len().min(most));
+        self.part = left;
+        taken
     }
 }
 
@@ -94,31 +101,47 @@ impl Window {
         Ok(Self { _region: region, map })
     }
 
-    /// A view that is faulted in by huge pages, and by no more of them than are touched; `None` where that can't
+    /// A window that is faulted in by huge pages, and by no more of them than are touched; `None` where that can't
     /// be, or gains nothing.
     fn huge(file: &File, length: usize, path: &Path) -> Option<Self> {
         if length < HUGE_BYTES || page_bytes() != 4096 {
             return None;
         }
-        let view = Self::new(file, length, path).ok()?;
-        let is_aligned = (view.map.as_mut_ptr() as usize).is_multiple_of(HUGE_BYTES);
-        let advised = view.map.advise(Advice::HugePage).and_then(|()| view.map.advise(Advice::Random));
-        (is_aligned && advised.is_ok()).then_some(view)
+        let window = Self::new(file, length, path).ok()?;
+        let is_aligned = (window.map.as_mut_ptr() as usize).is_multiple_of(HUGE_BYTES);
+        let advised = window.map.advise(Advice::HugePage).and_then(|()| window.map.advise(Advice::Random));
+        (is_aligned && advised.is_ok()).then_some(window)
+    }
+
+    /// Faults the whole range in by one call: a fault for every page costs several times as much. False where the
+    /// kernel can't (before 5.14): the faults come as they come then.
+    fn populate(&self, range: Range<usize>) -> io::Result<bool> {
+        self.check(&range);
+        match self.map.advise_range(Advice::PopulateWrite, range.start, range.len()) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+            other => other.map(|()| true),
+        }
     }
 
     fn copy(&self, offset: usize, bytes: &[u8]) {
-        assert!(offset.checked_add(bytes.len()).is_some_and(|end| end <= self.map.len()));
-        // SAFETY: the range lies inside the map (asserted), which is writable; no reference to the map's bytes
+        self.check(&(offset..offset + bytes.len()));
+        // SAFETY: the range lies inside the map (checked), which is writable; no reference to the map's bytes
         // exists anywhere, and `bytes` can't overlap it, being a slice of memory that isn't this file.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(offset), bytes.len());
         }
     }
 
-    fn let_go(&self, offset: usize, length: usize) -> io::Result<()> {
-        // SAFETY: in a shared file mapping DONTNEED only forgets the page table's entries; the bytes are in
-        // the page cache, and no reference to them exists here.
-        unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, length) }
+    fn let_go(&self, range: Range<usize>) -> io::Result<()> {
+        self.check(&range);
+        // SAFETY: the range lies inside the map (checked). In a shared file mapping DONTNEED only forgets the page
+        // table's entries; the bytes are in the page cache, and no reference to them exists here.
+        unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) }
+    }
+
+    /// Advice is taken for any address: what reached behind the map would concern someone else's memory.
+    fn check(&self, range: &Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.map.len(), "the bytes end before the map does");
     }
 }
 

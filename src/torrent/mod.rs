@@ -205,6 +205,7 @@ impl<'w> Torrent<'w> {
         self.hunt = None;
         self.clock.begin_download(Instant::now());
         self.content = Some(content);
+        self.share_memory();
         if self.is_private() {
             self.ask_around_no_more();
         }

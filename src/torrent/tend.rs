@@ -21,10 +21,6 @@ const LONG_AT_THE_END: Duration = Duration::from_secs(1);
 /// How many times faster a peer must be to take over at the end.
 const MUCH_FASTER: u64 = 4;
 
-/// What a connection takes beside its jobs' buffers, in bytes: its thread's stack, what its socket is read into, words
-/// that wait. Measured with 50 and 200 peers.
-const PEER_BYTES: u64 = 64 * 1024;
-
 /// How often a torrent without anyone to talk to looks: hundreds of them must cost next to nothing.
 const IDLE_TICK: Duration = Duration::from_secs(5);
 
@@ -88,7 +84,6 @@ impl Torrent<'_> {
         self.feed_hungry(now);
         if self.should_hash(now) {
             self.hash_gathered(now)?;
-            self.feed_hungry(now);
         }
         if self.is_done() {
             return Ok(Some(Ended::Done));
@@ -118,14 +113,12 @@ impl Torrent<'_> {
             self.clock.next_snapshot = now + self.pause().unwrap_or(SNAPSHOT);
             self.tell_where_it_stands(now);
         }
+        self.feed_hungry(now);
         Ok(None)
     }
 
     /// When something is due at the latest.
     pub(super) fn wake_at(&self) -> Instant {
-        if self.clock.hungry {
-            return self.clock.started;
-        }
         let mut at = self.clock.next_tick.min(self.clock.next_snapshot);
         if let Some(ripe) = self.content.as_ref().and_then(|content| content.assembly.ripe_at()) {
             at = at.min(ripe);
@@ -231,11 +224,10 @@ impl Torrent<'_> {
         }
     }
 
-    /// What peers take besides the bytes that they bring isn't there for pieces.
+    /// Pieces have the memory that peers leave.
     pub(super) fn share_memory(&mut self) {
-        let taken = PEER_BYTES * self.peers.len() as u64;
         if let Some(content) = &mut self.content {
-            content.resize(self.task.limits.memory_bytes.saturating_sub(taken));
+            content.resize(self.task.limits.memory_bytes, self.peers.len());
         }
     }
 
