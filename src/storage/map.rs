@@ -12,7 +12,10 @@ use crate::sys::bus::Region;
 use crate::sys::page_bytes;
 
 /// Where the kernel has pages of 4 KiB, a huge one has so many bytes.
-const HUGE_BYTES: usize = 2 * 1024 * 1024;
+const HUGE_BYTES: usize = TOGETHER_BYTES as usize;
+
+/// From one multiple of this to the next, the bytes of a file cost least when they are written in one go.
+pub const TOGETHER_BYTES: u64 = 2 * 1024 * 1024;
 
 /// A file's bytes as memory. Its pages are faulted in just before they are written and given back right after,
 /// so that it holds no memory between writes: what is dirty belongs to the page cache.

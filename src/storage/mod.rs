@@ -39,6 +39,7 @@ use crate::sys::file::{Access, open};
 use allocate::Made;
 pub use error::StorageError;
 use files::Files;
+pub use map::TOGETHER_BYTES;
 pub use paths::Place;
 use paths::{Folders, Site};
 pub use reader::{Reader, SendError};

@@ -9,6 +9,7 @@ use super::assembly::Assembly;
 use super::suspicion::Suspicion;
 use super::tally::Tally;
 use super::task::Task;
+use super::verified::Verified;
 use crate::bitfield::Bitfield;
 use crate::dice::Dice;
 use crate::geometry::{BLOCK_BYTES, SPAN_BYTES};
@@ -37,6 +38,8 @@ pub struct Content {
     pub picker: Picker,
     /// What is on its way.
     pub assembly: Assembly,
+    /// What waits to be written.
+    pub verified: Verified,
     /// Who gave wrong bytes.
     pub suspicion: Suspicion,
     /// How much of each file is there.
@@ -92,6 +95,7 @@ impl Content {
             storage,
             picker,
             assembly: Assembly::new(budget),
+            verified: Verified::default(),
             suspicion: Suspicion::default(),
             tally,
             budget,

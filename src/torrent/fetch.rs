@@ -9,6 +9,7 @@ use crate::peer::{Job, ToPeer, Unfinished};
 use crate::peer_key::PeerKey;
 use crate::picker::Ask;
 use crate::report::Event;
+use crate::storage::StorageError;
 
 impl Torrent<'_> {
     /// Gives a peer as many jobs as it could use and memory allows.
@@ -124,28 +125,46 @@ impl Torrent<'_> {
         content.assembly.recycle(job.buffer);
     }
 
-    /// Hashes what has gathered, and settles the pieces that are whole.
-    pub(super) fn hash_gathered(&mut self, now: Instant) -> Result<(), TorrentError> {
-        let Some(content) = &mut self.content else { return Ok(()) };
+    /// Hashes what has gathered. What is whole and right is to be written next.
+    pub(super) fn hash_gathered(&mut self, now: Instant) {
+        let Some(content) = &mut self.content else { return };
         let finished = content.assembly.hash();
-        if finished.is_empty() {
-            return Ok(());
-        }
         let (good, bad): (Vec<_>, Vec<_>) = finished
             .into_iter()
             .partition(|finished| finished.digest == content.info.hashes[finished.piece.as_usize()]);
-        let parts = good.iter().flat_map(|finished| &finished.parts);
-        let parts: Vec<_> = parts.map(|part| (part.job.range, &part.job.buffer[..])).collect();
-        content.storage.write(&parts).map_err(TorrentError::Storage)?;
-        for finished in good {
-            self.settle(finished, now);
-        }
+        content.verified.extend(good);
+        self.clock.hungry |= !bad.is_empty();
         for finished in bad {
             self.spoiled(finished, now);
         }
-        self.complete_if_done()?;
+    }
+
+    /// Writes some of what is verified, and settles it. Not all at once: what a portion took of the memory is for
+    /// the peers again before they have nothing left to do.
+    pub(super) fn write_verified(&mut self, now: Instant) -> Result<(), StorageError> {
+        let Some(content) = &mut self.content else { return Ok(()) };
+        let portion = content.verified.take_portion(&content.info.geometry);
+        let parts = portion.iter().flat_map(|finished| &finished.parts);
+        let parts: Vec<_> = parts.map(|part| (part.job.range, &part.job.buffer[..])).collect();
+        content.storage.write(&parts)?;
+        for finished in portion {
+            self.settle(finished, now);
+        }
         self.clock.hungry = true;
         Ok(())
+    }
+
+    /// Writes all that is verified: what came is not to be fetched again by the next run.
+    pub(super) fn write_the_rest(&mut self) -> Result<(), StorageError> {
+        while self.has_verified() {
+            self.write_verified(Instant::now())?;
+        }
+        Ok(())
+    }
+
+    /// Whether verified pieces wait to be written.
+    pub(super) fn has_verified(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| !content.verified.is_empty())
     }
 
     /// A piece is verified and written.

@@ -10,6 +10,7 @@ mod letter; //    what it is told meanwhile
 mod tally; //     how much of each file is there
 mod around; //    the DHT and the local network
 mod assembly; //  pieces on their way from the peers to the disk
+mod verified; //  pieces that have the right hash, until they are written
 mod suspicion; // who gave wrong bytes
 mod content; //   what is on disk, on its way, and to come
 mod peers; //     the peers, dialled and met
@@ -135,6 +136,7 @@ impl<'w> Torrent<'w> {
     /// Why the task could not be done.
     pub fn run(mut self) -> Result<Ended, TorrentError> {
         let end = self.work();
+        let written = self.write_the_rest();
         if !matches!(end, Ok(Ended::Done)) || self.task.goal.sharing().is_some() {
             self.tell_where_it_stands(Instant::now());
         }
@@ -144,7 +146,7 @@ impl<'w> Torrent<'w> {
         self.peers = Peers::default();
         self.ask_around_no_more();
         self.finder.leave(FAREWELL);
-        match (end, closed) {
+        match (end, written.and(closed)) {
             (Err(TorrentError::Storage(StorageError::Stopped)), _) => Ok(Ended::Stopped),
             (Ok(_), Err(error)) => Err(TorrentError::Storage(error)),
             (end, _) => end,

@@ -82,8 +82,11 @@ impl Torrent<'_> {
             return Ok(Some(Ended::Stopped));
         }
         self.feed_hungry(now);
-        if self.should_hash(now) {
-            self.hash_gathered(now)?;
+        if self.has_verified() {
+            self.write_verified(now).map_err(TorrentError::Storage)?;
+            self.complete_if_done()?;
+        } else if self.should_hash(now) {
+            self.hash_gathered(now);
         }
         if self.is_done() {
             return Ok(Some(Ended::Done));
@@ -119,6 +122,10 @@ impl Torrent<'_> {
 
     /// When something is due at the latest.
     pub(super) fn wake_at(&self) -> Instant {
+        if self.has_verified() {
+            // Due already.
+            return self.clock.started;
+        }
         let mut at = self.clock.next_tick.min(self.clock.next_snapshot);
         if let Some(ripe) = self.content.as_ref().and_then(|content| content.assembly.ripe_at()) {
             at = at.min(ripe);
