@@ -210,16 +210,12 @@ impl Torrent<'_> {
             self.watcher.event(&Event::File { index });
         }
         // Those that have it needn't hear of it: they will never ask us for it.
-        for (key, peer) in
+        for (_, peer) in
             self.peers.iter().filter(|(_, peer)| !peer.has.as_ref().is_some_and(|has| has.has(piece)))
         {
-            // One that has something to bring wakes up for it in a moment, and tells several pieces at once.
-            if content.picker.held_bytes(key) > 0 {
-                peer.leash.leave_word(ToPeer::Have(piece));
-            } else {
-                peer.leash.tell(ToPeer::Have(piece));
-            }
+            peer.leash.leave_word(ToPeer::Have(piece));
         }
+        self.clock.word_left(now);
     }
 
     /// Whether everything wanted is there and under its final name.

@@ -21,6 +21,10 @@ const LONG_AT_THE_END: Duration = Duration::from_secs(1);
 /// How many times faster a peer must be to take over at the end.
 const MUCH_FASTER: u64 = 4;
 
+/// How long peers may not hear of a piece that we have now: those that bring something hear of it at once, the others
+/// of several together. To wake two dozen threads for every piece costs more than to fetch it.
+const NEWS: Duration = Duration::from_millis(50);
+
 /// How often a torrent without anyone to talk to looks: hundreds of them must cost next to nothing.
 const IDLE_TICK: Duration = Duration::from_secs(5);
 
@@ -46,6 +50,8 @@ pub struct Clock {
     next_tick: Instant,
     next_snapshot: Instant,
     next_end_tick: Instant,
+    /// When peers that sleep must hear what was left for them.
+    next_news: Option<Instant>,
 }
 
 impl Clock {
@@ -59,6 +65,7 @@ impl Clock {
             next_tick: now,
             next_snapshot: now,
             next_end_tick: now,
+            next_news: None,
         }
     }
 
@@ -66,6 +73,11 @@ impl Clock {
     fn wake_up(&mut self, now: Instant) {
         self.next_tick = self.next_tick.min(now + TICK);
         self.next_snapshot = self.next_snapshot.min(now + SNAPSHOT);
+    }
+
+    /// Something was left for peers to hear when they wake up.
+    pub(super) fn word_left(&mut self, now: Instant) {
+        self.next_news.get_or_insert(now + NEWS);
     }
 
     /// What is on disk has been looked at: the wait for the first piece begins.
@@ -90,6 +102,10 @@ impl Torrent<'_> {
         }
         if self.is_done() {
             return Ok(Some(Ended::Done));
+        }
+        if self.clock.next_news.is_some_and(|at| at <= now) {
+            self.clock.next_news = None;
+            self.peers.iter().for_each(|(_, peer)| peer.leash.wake());
         }
         self.dial(now);
         self.tend_hunt(now);
@@ -122,24 +138,16 @@ impl Torrent<'_> {
 
     /// When something is due at the latest.
     pub(super) fn wake_at(&self) -> Instant {
-        if self.has_verified() {
-            // Due already.
-            return self.clock.started;
-        }
-        let mut at = self.clock.next_tick.min(self.clock.next_snapshot);
-        if let Some(ripe) = self.content.as_ref().and_then(|content| content.assembly.ripe_at()) {
-            at = at.min(ripe);
-        }
-        if self.is_near_end() {
-            at = at.min(self.clock.next_end_tick);
-        }
-        if let Some(hunt) = self.hunt_wake() {
-            at = at.min(hunt);
-        }
-        if let Some(dial) = self.swarm.next_wake().filter(|_| self.has_room_to_dial()) {
-            at = at.min(dial);
-        }
-        at
+        let due = [
+            self.has_verified().then_some(self.clock.started),
+            self.content.as_ref().and_then(|content| content.assembly.ripe_at()),
+            self.is_near_end().then_some(self.clock.next_end_tick),
+            self.clock.next_news,
+            self.hunt_wake(),
+            self.swarm.next_wake().filter(|_| self.has_room_to_dial()),
+        ];
+        let regular = self.clock.next_tick.min(self.clock.next_snapshot);
+        due.into_iter().flatten().fold(regular, Instant::min)
     }
 
     /// Many pieces hashed together cost less each; but nobody waits for company that can't come.
