@@ -36,17 +36,12 @@ struct Window {
 }
 
 impl Map {
-    /// Maps the first `length` bytes of a file that is at least as long, whose blocks are reserved. Where memory is
-    /// `scarce`, a fault brings in its own page only: else the kernel brings its neighbours too, which costs less
-    /// by the byte, but in a small container they are gone again before their bytes come.
+    /// Maps the first `length` bytes of a file that is at least as long, whose blocks are reserved.
     ///
     /// # Errors
     /// When the file system can't map files, or there are too many maps.
-    pub fn new(file: &File, length: usize, path: &Path, scarce: bool) -> io::Result<Self> {
+    pub fn new(file: &File, length: usize, path: &Path) -> io::Result<Self> {
         let plain = Window::new(file, length, path)?;
-        if scarce {
-            plain.map.advise(Advice::Random)?;
-        }
         Ok(Self { plain, huge: Window::huge(file, length, path), populates: true })
     }
 
@@ -97,22 +92,24 @@ impl<'b> Front<'b> {
 }
 
 impl Window {
+    /// A window whose faults bring in what is touched and no more. The neighbours, which the kernel would bring, too,
+    /// cost more than they spare, and in a small container they are gone again before their bytes come.
     fn new(file: &File, length: usize, path: &Path) -> io::Result<Self> {
         let map = MmapOptions::new().len(length).map_raw(file)?;
+        map.advise(Advice::Random)?;
         let start = map.as_mut_ptr() as usize;
         let region = Region::new(start..start + length, &path.to_string_lossy());
         Ok(Self { _region: region, map })
     }
 
-    /// A window that is faulted in by huge pages, and by no more of them than are touched; `None` where that can't
-    /// be, or gains nothing.
+    /// A window that is faulted in by huge pages; `None` where that can't be, or gains nothing.
     fn huge(file: &File, length: usize, path: &Path) -> Option<Self> {
         if length < HUGE_BYTES || page_bytes() != 4096 {
             return None;
         }
         let window = Self::new(file, length, path).ok()?;
         let is_aligned = (window.map.as_mut_ptr() as usize).is_multiple_of(HUGE_BYTES);
-        let advised = window.map.advise(Advice::HugePage).and_then(|()| window.map.advise(Advice::Random));
+        let advised = window.map.advise(Advice::HugePage);
         (is_aligned && advised.is_ok()).then_some(window)
     }
 
@@ -160,7 +157,7 @@ mod tests {
         let path = scratch.path().join("a");
         let file = open(&path, Access::CreateNew).unwrap();
         file.set_len(100_000).unwrap();
-        let mut map = Map::new(&file, 100_000, &path, false).unwrap();
+        let mut map = Map::new(&file, 100_000, &path).unwrap();
         map.write(0, &[b"begin"]).unwrap();
         map.write(5_000, &[&[9; 20_000]]).unwrap();
         map.write(99_997, &[b"end"]).unwrap();
@@ -179,7 +176,7 @@ mod tests {
         let file = open(&path, Access::CreateNew).unwrap();
         let length = 3 * HUGE_BYTES + 5_000;
         file.set_len(length as u64).unwrap();
-        let mut map = Map::new(&file, length, &path, false).unwrap();
+        let mut map = Map::new(&file, length, &path).unwrap();
         let content: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
         let (begin, parts) = (1_000, content[1_000..].chunks(300_001).collect::<Vec<_>>());
         map.write(begin, &parts).unwrap();
@@ -194,7 +191,7 @@ mod tests {
         let path = scratch.path().join("a");
         let file = open(&path, Access::CreateNew).unwrap();
         file.set_len(100_000).unwrap();
-        let mut map = Map::new(&file, 100_000, &path, true).unwrap();
+        let mut map = Map::new(&file, 100_000, &path).unwrap();
         file.set_len(10).unwrap();
         if map.populates {
             assert!(is_fault(&map.write(50_000, &[b"x"]).unwrap_err()));

@@ -42,10 +42,6 @@ const MAX_DIRTY_BYTES: u64 = 256 * 1024 * 1024;
 /// In a small container only this part of the memory may wait for the disk.
 const DIRTY_SHARE: u64 = 8;
 
-/// With less memory than this, page cache included, the kernel is told not to fault in what wasn't asked for: in
-/// 64 MiB, and with pieces in random order, a download takes a twentieth of the time.
-const SCARCE_BYTES: u64 = 512 * 1024 * 1024;
-
 /// Writes verified bytes. Belongs to the owner of the torrent.
 #[derive(Debug)]
 pub struct Writer {
@@ -58,7 +54,6 @@ pub struct Writer {
     /// Bytes handed over and not yet written back.
     dirty: u64,
     max_dirty: u64,
-    scarce: bool,
     /// Set when whoever waits for a slow disk should wait no longer.
     stop: Arc<AtomicBool>,
 }
@@ -92,8 +87,7 @@ impl Writer {
         have: Bitfield,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, StorageError> {
-        let memory = memory_limit();
-        let max_dirty = MAX_DIRTY_BYTES.min(memory / DIRTY_SHARE);
+        let max_dirty = MAX_DIRTY_BYTES.min(memory_limit() / DIRTY_SHARE);
         let disk = Disk::start(Arc::clone(&files), save_to, saved, have, max_dirty / 2)?;
         Ok(Self {
             files,
@@ -104,7 +98,6 @@ impl Writer {
             batch_since: None,
             dirty: 0,
             max_dirty,
-            scarce: memory < SCARCE_BYTES,
             stop,
         })
     }
@@ -213,7 +206,7 @@ impl Writer {
     fn open(&mut self, index: usize) -> Result<&mut Open, StorageError> {
         // Asked twice because a borrow that is returned early would last to the function's end.
         if self.open.get(index).is_none() {
-            let open = Open::new(self.files.path(index), self.files.info.files[index].length, self.scarce)?;
+            let open = Open::new(self.files.path(index), self.files.info.files[index].length)?;
             self.open.put(index, open);
         }
         Ok(self.open.get(index).expect("it was there, or was put there just now"))
@@ -252,13 +245,13 @@ impl Writer {
 }
 
 impl Open {
-    fn new(path: PathBuf, length: u64, scarce: bool) -> Result<Self, StorageError> {
+    fn new(path: PathBuf, length: u64) -> Result<Self, StorageError> {
         let file =
             file::open(&path, Access::Write).map_err(|error| StorageError::io("open", &path, error))?;
         check_length(&file, &path, length)?;
         let map = match usize::try_from(length) {
             Ok(bytes) if length >= MAP_FROM_BYTES => {
-                let map = Map::new(&file, bytes, &path, scarce);
+                let map = Map::new(&file, bytes, &path);
                 Some(map.map_err(|error| StorageError::io("map", &path, error))?)
             }
             _ => None,
