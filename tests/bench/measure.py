@@ -11,7 +11,7 @@ import sys
 import time
 
 from clients.aria2 import Aria2
-from clients.base import Process, free_port, wait_for
+from clients.base import TICK_S, Process, free_port, wait_for
 from clients.libtorrent_client import Libtorrent, LibtorrentTuned
 from clients.rill import ROOT, Rill
 from clients.rtorrent import Rtorrent
@@ -20,6 +20,11 @@ from clients.tracker import Tracker
 from clients.transmission import Transmission
 
 FOLDER = ROOT / "target" / "bench"
+# What a guest's kernel has given back to its host so far, where it does that and counts it; after so long
+# without more, in seconds, it is through, and keeps for two seconds what is freed next.
+GIVEN_BACK = pathlib.Path("/sys/module/page_reporting/parameters/reported_kib")
+THROUGH_S, MOST_WAIT_S = 2.3, 15
+
 SEEDER_IP, OWN_IP = "127.0.1.1", "127.0.2.1"
 
 
@@ -75,18 +80,32 @@ def fresh_out(size=0) -> pathlib.Path:
 
     A virtual machine may give memory that has been free for two seconds back to its host (free page reporting), and
     whoever touches it next waits for the host: up to twice as long as the whole download takes, and by chance. So as
-    much memory as will be needed, in huge pages as it is given back in, is touched just before the run.
+    much memory as will be needed, in huge pages as it is given back in, is touched just before the run, at a time when
+    none is about to be given back.
     """
     out = FOLDER / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     os.sync()
     if size:
+        await_nothing_given_back()
         with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
             memory.madvise(mmap.MADV_HUGEPAGE)
             for at in range(0, size, mmap.PAGESIZE):
                 memory[at] = 1
     return out
+
+
+def await_nothing_given_back():
+    """Waits until the kernel has given back what was freed before."""
+    if not GIVEN_BACK.exists():
+        return
+    count, since = GIVEN_BACK.read_text(), time.monotonic()
+    end = since + MOST_WAIT_S
+    while time.monotonic() < min(since + THROUGH_S, end):
+        time.sleep(TICK_S)
+        if (now := GIVEN_BACK.read_text()) != count:
+            count, since = now, time.monotonic()
 
 
 def download(client, torrent, seeders, dial=None, timeout=300, warm=None, **options) -> Result:
