@@ -154,10 +154,14 @@ impl Torrent<'_> {
         Ok(())
     }
 
-    /// Writes all that is verified: what came is not to be fetched again by the next run.
+    /// Writes all that is verified, so that the next run needn't fetch it again; but whoever stopped us doesn't wait
+    /// for a slow disk.
     pub(super) fn write_the_rest(&mut self) -> Result<(), StorageError> {
         while self.has_verified() {
-            self.write_verified(Instant::now())?;
+            match self.write_verified(Instant::now()) {
+                Err(StorageError::Stopped) => break,
+                written => written?,
+            }
         }
         Ok(())
     }
