@@ -89,8 +89,8 @@ fn the_fast_and_the_slow() {
     assert_eq!(link.hear(PATIENCE).unwrap(), Some(Message::AllowedFast(0)));
     assert!(next_block(&link).is_some());
 
-    let (link, _seeder, _) = asked(Character::Slow(160 << 10));
     let start = std::time::Instant::now();
+    let (link, _seeder, _) = asked(Character::Slow(160 << 10));
     assert!(next_block(&link).is_some() && next_block(&link).is_some());
     assert!(start.elapsed() >= Duration::from_millis(95), "two blocks came in {:?}", start.elapsed());
 
