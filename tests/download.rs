@@ -188,7 +188,8 @@ fn one_that_drips_serves_alone() {
 
 #[test]
 fn one_that_rejects_half_serves_alone() {
-    alone(Character::Rejects);
+    let seeder = alone(Character::Rejects);
+    assert_eq!(seeder.sent(), (1 << 20) + 77, "what comes beside a refusal is kept");
 }
 
 #[test]

@@ -276,6 +276,7 @@ mod tests {
     use crate::dice::Dice;
     use crate::geometry::{BLOCK_BYTES, Geometry};
     use crate::peer::Job;
+    use crate::peer::jobs::Ended;
     use crate::wire::message::Message;
 
     /// Gives at most so many bytes a read, like a socket whose peer sends in small parts.
@@ -313,6 +314,14 @@ mod tests {
         out
     }
 
+    /// The job of this block, if the block was its last.
+    fn filled(jobs: &mut Jobs, slot: Slot) -> Option<Job> {
+        jobs.came(slot).map(|ended| match ended {
+            Ended::Filled(job) => job,
+            Ended::Refused(_) => panic!("nothing was refused"),
+        })
+    }
+
     /// Plays `stream` into an intake that awaits three blocks; gives what was heard.
     fn play(stream: &[u8], most: usize, key: Option<&[u8; 20]>) -> (Vec<String>, Option<Job>) {
         let range = Geometry::new(1 << 20, 1 << 20).unwrap().range(0, 0, 3 * BLOCK_BYTES).unwrap();
@@ -335,7 +344,7 @@ mod tests {
                             "block of {length}, {}",
                             if slot.is_some() { "awaited" } else { "not" }
                         ));
-                        done = slot.and_then(|slot| jobs.came(slot)).or(done);
+                        done = slot.and_then(|slot| filled(&mut jobs, slot)).or(done);
                     }
                 }
             }
@@ -398,7 +407,7 @@ mod tests {
                 while intake.read(&mut source, &mut jobs).unwrap() > 0 {
                     while let Some(what) = intake.next(&mut jobs).unwrap() {
                         if let Heard::Block(Arrived { slot: Some(slot), .. }) = what {
-                            done = jobs.came(slot).or(done);
+                            done = filled(&mut jobs, slot).or(done);
                         }
                     }
                 }

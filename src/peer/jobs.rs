@@ -33,6 +33,15 @@ pub struct Awaited<'a> {
     pub space: &'a mut [u8],
 }
 
+/// How a job ended of which nothing more will come.
+#[derive(Debug)]
+pub enum Ended {
+    /// All of it came.
+    Filled(Job),
+    /// The peer refused some of it.
+    Refused(Unfinished),
+}
+
 /// A job that ended before all of it came.
 #[derive(Debug)]
 pub struct Unfinished {
@@ -50,6 +59,8 @@ struct Active {
     job: Job,
     asked: u64,
     came: u64,
+    /// What won't be asked for any more, the peer having refused a block.
+    refused: u64,
 }
 
 impl Slot {
@@ -67,7 +78,7 @@ impl Jobs {
     pub fn push(&mut self, job: Job) {
         debug_assert_eq!(job.buffer.len(), job.range.length as usize);
         self.unasked += job.range.block_count();
-        self.queue.push_back(Active { serial: self.next_serial, job, asked: 0, came: 0 });
+        self.queue.push_back(Active { serial: self.next_serial, job, asked: 0, came: 0, refused: 0 });
         self.next_serial = self.next_serial.wrapping_add(1);
     }
 
@@ -88,9 +99,9 @@ impl Jobs {
 
     /// The next block to ask for, of a piece that `may` be asked for; counts as asked from now on.
     pub fn ask(&mut self, may: impl Fn(PieceIndex) -> bool) -> Option<Range> {
-        let open = |active: &&mut Active| active.asked != active.all() && may(active.job.range.piece);
+        let open = |active: &&mut Active| active.unasked() != 0 && may(active.job.range.piece);
         let active = self.queue.iter_mut().find(open)?;
-        let block = (!active.asked).trailing_zeros();
+        let block = active.unasked().trailing_zeros();
         active.asked |= 1 << block;
         self.in_flight += 1;
         self.unasked -= 1;
@@ -135,29 +146,40 @@ impl Jobs {
         awaited
     }
 
-    /// A block has come and lies in its space. Gives the job back when that was its last.
-    pub fn came(&mut self, slot: Slot) -> Option<Job> {
+    /// A block has come and lies in its space. Gives the job back when nothing more of it will come.
+    pub fn came(&mut self, slot: Slot) -> Option<Ended> {
         let at = self.queue.iter().position(|active| active.serial == slot.serial)?;
         let active = &mut self.queue[at];
         if active.awaits(slot.block) {
             active.came |= 1 << slot.block;
             self.in_flight -= 1;
         }
-        if active.came != active.all() {
-            return None;
-        }
-        self.queue.remove(at).map(|active| active.job)
+        self.end(at)
     }
 
-    /// The peer won't send this block: it is to be asked for again. False when it wasn't awaited.
-    pub fn rejected(&mut self, index: u32, begin: u32, length: u32) -> bool {
-        let Some(slot) = self.find(index, begin, length) else { return false };
-        let active = self.queue.iter_mut().find(|active| active.serial == slot.serial);
-        let active = active.expect("find gave a slot of a job in the queue");
-        active.asked &= !(1 << slot.block);
+    /// The peer won't send this block. It isn't asked for more of the same job; what it was asked for may still come, and
+    /// is waited for. Gives the job back when nothing more of it will come.
+    pub fn rejected(&mut self, index: u32, begin: u32, length: u32) -> Option<Ended> {
+        let slot = self.find(index, begin, length)?;
+        let at = self.queue.iter().position(|active| active.serial == slot.serial)?;
+        let active = &mut self.queue[at];
         self.in_flight -= 1;
-        self.unasked += 1;
-        true
+        self.unasked -= active.unasked().count_ones();
+        active.refused |= active.unasked() | 1 << slot.block;
+        self.end(at)
+    }
+
+    fn end(&mut self, at: usize) -> Option<Ended> {
+        let active = &self.queue[at];
+        if active.came | active.refused != active.all() {
+            return None;
+        }
+        let active = self.queue.remove(at)?;
+        Some(if active.refused == 0 {
+            Ended::Filled(active.job)
+        } else {
+            Ended::Refused(active.unfinished())
+        })
     }
 
     /// Puts away the jobs that touch this range.
@@ -177,8 +199,8 @@ impl Jobs {
             self.queue.drain(..).partition(|active| goes(&active.job));
         self.queue = kept;
         for active in &gone {
-            self.in_flight -= (active.asked & !active.came).count_ones();
-            self.unasked -= (active.all() & !active.asked).count_ones();
+            self.in_flight -= active.in_flight().count_ones();
+            self.unasked -= active.unasked().count_ones();
         }
         gone.into_iter().map(Active::unfinished).collect()
     }
@@ -190,13 +212,22 @@ impl Active {
         u64::MAX >> (u64::BITS - self.job.range.block_count())
     }
 
+    fn unasked(&self) -> u64 {
+        self.all() & !self.asked & !self.refused
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.asked & !self.came & !self.refused
+    }
+
     fn awaits(&self, block: u32) -> bool {
-        self.asked & !self.came & (1 << block) != 0
+        self.in_flight() & (1 << block) != 0
     }
 
     fn awaited(&mut self) -> impl Iterator<Item = Awaited<'_>> {
-        let Self { serial, job, asked, came } = self;
-        let (serial, awaited) = (*serial, *asked & !*came);
+        let awaited = self.in_flight();
+        let Self { serial, job, .. } = self;
+        let serial = *serial;
         let blocks = job.buffer.chunks_mut(BLOCK_BYTES as usize).zip(0_u32..);
         blocks
             .filter(move |(_, block)| awaited & (1 << block) != 0)
@@ -248,7 +279,7 @@ mod tests {
         assert!(slots.into_iter().all(|slot| jobs.came(slot).is_none()));
         let last = jobs.find(1, 65_536, 7_232).unwrap();
         jobs.space(last).unwrap().fill(9);
-        let whole = jobs.came(last).unwrap();
+        let Some(Ended::Filled(whole)) = jobs.came(last) else { panic!("that was its last") };
         assert_eq!(whole.buffer[32_767..32_770], [0, 9, 9]);
         assert!(jobs.is_empty() && jobs.in_flight() == 0);
     }
@@ -265,7 +296,7 @@ mod tests {
         assert_eq!(slots.len(), 64);
         assert_eq!(awaited(Some(slots[61]), 5), [slots[61], slots[62], slots[63], slots[0], slots[1]]);
         assert_eq!(awaited(Some(slots[1]), 2), slots[1..3]);
-        let ended: Vec<Job> = slots.into_iter().filter_map(|slot| jobs.came(slot)).collect();
+        let ended: Vec<Ended> = slots.into_iter().filter_map(|slot| jobs.came(slot)).collect();
         assert_eq!(ended.len(), 1);
     }
 
@@ -291,13 +322,34 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_block_is_asked_for_again() {
+    fn what_was_asked_for_beside_a_refused_block_is_waited_for() {
         let mut jobs = Jobs::default();
-        jobs.push(job(0, 0, 2 * BLOCK_BYTES));
+        jobs.push(job(0, 0, 5 * BLOCK_BYTES));
+        for _ in 0..4 {
+            jobs.ask(|_| true);
+        }
+        let slot = jobs.find(0, BLOCK_BYTES, BLOCK_BYTES).unwrap();
+        assert!(jobs.came(slot).is_none());
+        assert!(jobs.rejected(0, 0, BLOCK_BYTES).is_none());
+        assert_eq!((jobs.in_flight(), jobs.unasked()), (2, 0), "no more of this job is asked for");
+        assert!(jobs.rejected(0, 0, BLOCK_BYTES).is_none(), "it isn't awaited any more");
+        assert!(jobs.rejected(0, 2 * BLOCK_BYTES, BLOCK_BYTES).is_none());
+        let last = jobs.find(0, 3 * BLOCK_BYTES, BLOCK_BYTES).unwrap();
+        let Some(Ended::Refused(unfinished)) = jobs.came(last) else {
+            panic!("nothing more of it will come")
+        };
+        let runs: Vec<_> = unfinished.came.iter().map(|run| (run.begin, run.length)).collect();
+        assert_eq!(runs, [(BLOCK_BYTES, BLOCK_BYTES), (3 * BLOCK_BYTES, BLOCK_BYTES)]);
+        assert!(unfinished.awaited.is_empty() && jobs.is_empty() && jobs.in_flight() == 0);
+    }
+
+    #[test]
+    fn a_job_that_is_refused_whole_goes_back_at_once() {
+        let mut jobs = Jobs::default();
+        jobs.push(job(0, 0, 3 * BLOCK_BYTES));
         jobs.ask(|_| true);
-        jobs.ask(|_| true);
-        assert!(jobs.rejected(0, 0, BLOCK_BYTES));
-        assert!(!jobs.rejected(0, 0, BLOCK_BYTES));
-        assert_eq!(jobs.ask(|_| true).unwrap().begin, 0);
+        let Some(Ended::Refused(unfinished)) = jobs.rejected(0, 0, BLOCK_BYTES) else { panic!("it's over") };
+        assert!(unfinished.came.is_empty() && unfinished.awaited.is_empty());
+        assert_eq!((jobs.in_flight(), jobs.unasked()), (0, 0));
     }
 }

@@ -111,7 +111,7 @@ pub enum FromPeer {
     Filled(Job),
     /// Jobs that won't be done.
     Unfinished(Vec<Unfinished>),
-    /// It has rejected a request (BEP 6); the job has been given back.
+    /// It has rejected requests (BEP 6); the job they were of has just been given back.
     Refused,
     /// How many bytes of jobs it could use at hand, when that changes.
     Appetite(u32),

@@ -6,6 +6,7 @@ use super::{Choked, Early, Worker};
 use crate::bitfield::Bitfield;
 use crate::geometry::Geometry;
 use crate::peer::intake::{Arrived, Heard};
+use crate::peer::jobs::Ended;
 use crate::peer::{FromPeer, PeerError};
 use crate::wire::allowed_fast::ALLOWED_FAST_PIECES;
 use crate::wire::extension;
@@ -82,10 +83,8 @@ impl Worker {
             return Ok(());
         };
         self.fetch.pace.block_came(Instant::now());
-        if let Some(job) = self.fetch.jobs.came(slot) {
-            self.tell(FromPeer::Filled(job))?;
-        }
-        Ok(())
+        let ended = self.fetch.jobs.came(slot);
+        self.tell_of_end(ended)
     }
 
     fn got_choke(&mut self) -> Result<(), PeerError> {
@@ -183,15 +182,20 @@ impl Worker {
         Ok(())
     }
 
-    /// The peer won't send a block: the whole job goes back, for whoever will.
     fn got_reject(&mut self, index: u32, begin: u32, length: u32) -> Result<(), PeerError> {
-        if !self.fetch.jobs.rejected(index, begin, length) {
-            return Ok(());
+        let ended = self.fetch.jobs.rejected(index, begin, length);
+        self.tell_of_end(ended)
+    }
+
+    fn tell_of_end(&self, ended: Option<Ended>) -> Result<(), PeerError> {
+        match ended {
+            None => Ok(()),
+            Some(Ended::Filled(job)) => self.tell(FromPeer::Filled(job)),
+            Some(Ended::Refused(unfinished)) => {
+                self.tell(FromPeer::Unfinished(vec![unfinished]))?;
+                self.tell(FromPeer::Refused)
+            }
         }
-        let range = self.geometry().and_then(|geometry| geometry.range(index, begin, length));
-        let gone = range.map(|range| self.fetch.jobs.drop_range(range)).unwrap_or_default();
-        self.give_back(gone, true)?;
-        self.tell(FromPeer::Refused)
     }
 
     fn got_allowed_fast(&mut self, piece: u32) -> Result<(), PeerError> {
