@@ -192,6 +192,27 @@ fn one_that_rejects_half_serves_alone() {
     assert_eq!(seeder.sent(), (1 << 20) + 77, "what comes beside a refusal is kept");
 }
 
+/// A single block from one that takes ten seconds for it.
+fn one_block(character: Character) {
+    let torrent = Torrent::single("block.bin", 16_000, PIECE);
+    let folder = Folder::new("block");
+    let file = torrent.write_file(&folder, &[]);
+    let seeder = Seeder::start(&torrent, character);
+    let out = folder.join("out");
+    Rill::get(&file, &out).peers(&[&seeder]).run().expect(0);
+    torrent.compare(&out).unwrap();
+}
+
+#[test]
+fn a_peer_that_trickles_is_waited_for() {
+    one_block(Character::Trickles(1_600));
+}
+
+#[test]
+fn a_peer_that_takes_long_for_a_block_is_given_more_time_the_next_time() {
+    one_block(Character::Ponders(Duration::from_secs(9)));
+}
+
 #[test]
 fn peers_with_a_third_each_make_a_whole() {
     let torrent = small();

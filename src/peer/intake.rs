@@ -32,6 +32,8 @@ pub struct Intake {
     headers: [[u8; BLOCK_HEADER_BYTES]; BLOCKS_AHEAD],
     spill: Box<[u8]>,
     cipher: Option<Rc4>,
+    /// Bytes of blocks that have come since someone asked.
+    fresh_bytes: u64,
 }
 
 /// Something whole that has arrived.
@@ -80,6 +82,7 @@ impl Intake {
             headers: [[0; BLOCK_HEADER_BYTES]; BLOCKS_AHEAD],
             spill: vec![0; SPILL_BYTES].into(),
             cipher,
+            fresh_bytes: 0,
         }
     }
 
@@ -127,6 +130,11 @@ impl Intake {
         }
     }
 
+    /// Bytes of blocks that have come since the last call, of whole ones and of others.
+    pub fn take_fresh_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.fresh_bytes)
+    }
+
     fn is_under_way_unwanted(&self, jobs: &mut Jobs) -> bool {
         self.under_way.is_some_and(|block| block.slot.and_then(|slot| jobs.space(slot)).is_none())
     }
@@ -140,6 +148,7 @@ impl Intake {
             None => block.slot = None,
         }
         block.done += data.len() as u32;
+        self.fresh_bytes += data.len() as u64;
         self.begin(block);
     }
 
@@ -190,12 +199,15 @@ impl Intake {
         if let Some(mut block) = self.under_way {
             let here = left.min((block.length - block.done) as usize);
             block.done += here as u32;
+            self.fresh_bytes += here as u64;
             left -= here;
             at = 1;
             self.begin(block);
         }
         let came = self.read_headers(left, at, guesses, jobs);
-        left -= came.iter().map(|came| BLOCK_HEADER_BYTES + came.done as usize).sum::<usize>();
+        let bytes: usize = came.iter().map(|block| block.done as usize).sum();
+        self.fresh_bytes += bytes as u64;
+        left -= came.len() * BLOCK_HEADER_BYTES + bytes;
         for (guess, header) in guesses.iter().zip(&self.headers).skip(at + came.len()) {
             let here = left.min(BLOCK_HEADER_BYTES);
             self.frames.push(&header[..here]);

@@ -74,6 +74,11 @@ impl Link {
         self.intake.next(jobs).map_err(PeerError::Oversize)
     }
 
+    /// Bytes of blocks that have come since the last call, of whole ones and of others.
+    pub fn take_fresh_bytes(&mut self) -> u64 {
+        self.intake.take_fresh_bytes()
+    }
+
     /// Puts a message behind those that wait to go out.
     pub fn say(&mut self, message: &Message<'_>) {
         self.put(|out| message.encode_into(out));

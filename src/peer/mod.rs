@@ -146,7 +146,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Bytes of blocks received.
+    /// Bytes of blocks received, each as it came.
     pub fn down(&self) -> u64 {
         self.down.load(Ordering::Relaxed)
     }

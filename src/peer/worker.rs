@@ -138,6 +138,7 @@ impl Worker {
         loop {
             self.hear_owner()?;
             while self.hear_one()? {}
+            self.count();
             let throttled = self.ask();
             let pause = self.send()?;
             self.sleep(throttled, pause)?;
@@ -171,6 +172,11 @@ impl Worker {
             self.heard_at = Instant::now();
         }
         Ok(())
+    }
+
+    /// Counts what came, part by part: a peer that takes a minute for a block is slow, and not silent.
+    fn count(&mut self) {
+        self.terms.traffic.add_down(self.link.take_fresh_bytes());
     }
 
     /// Sends what waits, and blocks that were asked for, as far as the socket takes them.

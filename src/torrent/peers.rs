@@ -14,9 +14,13 @@ use crate::swarm::Source;
 use crate::wire::extension::ExtensionHandshake;
 use crate::wire::ut_pex::{PexReader, PexSender};
 
-/// A peer that was asked for something and brought nothing for this long gets nothing more to do until it
-/// brings something. libtorrent may hold one block back for ten seconds and then reject it.
-pub const STALL: Duration = Duration::from_secs(8);
+/// A peer that was asked for something and brought not a byte for this long loses its work to others, and rests. Twice as
+/// long the next time, and so on: some bring a part of a block every twenty seconds, libtorrent under a low limit for
+/// one, and never would bring a whole one if it were taken back after eight.
+const STALL: Duration = Duration::from_secs(8);
+
+/// The longest a peer may take to bring something, however slow it is.
+const LONGEST_STALL: Duration = Duration::from_secs(64);
 
 /// How long a peer that gave work back rests before it is asked again.
 pub const REST: Duration = Duration::from_secs(1);
@@ -78,6 +82,8 @@ pub struct Trade {
     pub rests_until: Option<Instant>,
     /// When it last brought something, or got its first job after it had none.
     pub brought_at: Instant,
+    /// How long it may bring nothing while it has work.
+    patience: Duration,
     /// Speed towards us.
     pub down: Meter,
     /// Speed towards us while it has something to bring.
@@ -104,6 +110,7 @@ impl Peers {
             lent: 0,
             rests_until: None,
             brought_at: now,
+            patience: STALL,
             down: Meter::new(now),
             stride: Stride::default(),
             up: Meter::new(now),
@@ -216,11 +223,27 @@ impl Peer {
         }
     }
 
-    /// Whether it answers when we ask.
+    /// Whether it may be asked.
     pub fn gives(&self, now: Instant) -> bool {
-        let trade = &self.trade;
-        trade.interested
-            && (!trade.chokes_us || !trade.allowed_fast.is_empty())
-            && trade.rests_until.is_none_or(|until| until <= now)
+        self.trade.answers() && self.trade.rests_until.is_none_or(|until| until <= now)
+    }
+}
+
+impl Trade {
+    /// Whether it has something for us and would answer, now or after a rest.
+    pub fn answers(&self) -> bool {
+        self.interested && (!self.chokes_us || !self.allowed_fast.is_empty())
+    }
+
+    /// Whether it has had work for too long without bringing anything of it. If so, it begins anew after a rest: a short one
+    /// when nobody else is there to be asked meanwhile.
+    pub fn stalls(&mut self, now: Instant, is_alone: bool) -> bool {
+        if now.saturating_duration_since(self.brought_at) < self.patience {
+            return false;
+        }
+        self.brought_at = now;
+        self.rests_until = Some(now + if is_alone { REST } else { self.patience });
+        self.patience = (2 * self.patience).min(LONGEST_STALL);
+        true
     }
 }

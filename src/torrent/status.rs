@@ -53,13 +53,13 @@ impl Torrent<'_> {
         }
         let still = now.saturating_duration_since(self.clock.verified_at) >= STILL && down == 0;
         if still && !self.is_complete() {
-            snapshot.waiting = Some(self.why_waiting(now));
+            snapshot.waiting = Some(self.why_waiting());
         }
         snapshot
     }
 
     /// Why nothing moves, as a sentence.
-    pub(super) fn why_waiting(&self, now: Instant) -> String {
+    pub(super) fn why_waiting(&self) -> String {
         let met: Vec<_> = self.peers.met().map(|(_, peer)| peer).collect();
         if met.is_empty() {
             return self.why_no_peers();
@@ -79,7 +79,7 @@ impl Torrent<'_> {
         if met.iter().all(|peer| peer.trade.chokes_us) {
             return format!("{count} connected, and all choke us");
         }
-        if met.iter().any(|peer| peer.gives(now)) {
+        if met.iter().any(|peer| peer.trade.answers()) {
             return format!("{count} connected, and those that may send are slow or silent");
         }
         format!("{count} connected, and none has what is missing")

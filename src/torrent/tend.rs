@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::peers::STALL;
 use super::{Ended, Torrent, TorrentError};
 use crate::peer::ToPeer;
 use crate::peer_key::PeerKey;
@@ -220,17 +219,14 @@ impl Torrent<'_> {
     /// Who holds work and brings nothing loses it to others.
     fn take_from_stalled(&mut self, now: Instant) {
         let Some(content) = &self.content else { return };
-        let mut rested = false;
+        let (mut rested, is_alone) = (false, self.clock.givers == 1);
         for (key, peer) in self.peers.iter_mut() {
             let trade = &mut peer.trade;
             if trade.rests_until.is_some_and(|until| until <= now) {
                 trade.rests_until = None;
                 rested = true;
             }
-            let quiet = now.saturating_duration_since(trade.brought_at);
-            if quiet >= STALL && content.picker.held_bytes(key) > 0 {
-                trade.brought_at = now;
-                trade.rests_until = Some(now + STALL);
+            if content.picker.held_bytes(key) > 0 && trade.stalls(now, is_alone) {
                 peer.leash.tell(ToPeer::GiveBack);
             }
         }
@@ -317,7 +313,7 @@ impl Torrent<'_> {
     fn mind_patience(&self, now: Instant) -> Result<(), TorrentError> {
         match self.limits().find(|(after, since, _)| now.saturating_duration_since(*since) >= *after) {
             Some((after, _, waiting_for)) => {
-                let (reason, reached) = (self.why_waiting(now), self.finder.reached);
+                let (reason, reached) = (self.why_waiting(), self.finder.reached);
                 Err(TorrentError::GaveUp { after, waiting_for, reason, reached })
             }
             None => Ok(()),

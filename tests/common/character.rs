@@ -1,5 +1,7 @@
 //! The characters a fake peer can have: one way each of being good, slow, rude or wrong.
 
+use std::time::Duration;
+
 /// How a fake seeder behaves.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Character {
@@ -35,6 +37,10 @@ pub enum Character {
     OnlyKeepAlives,
     /// Speaks the fast extension: Have All, an allowed-fast set, and no unchoke before a block of that is served.
     Fast,
+    /// Serves this many bytes a second, a few at a time.
+    Trickles(u64),
+    /// Thinks for this long before each block, and forgets it when it is cancelled meanwhile.
+    Ponders(Duration),
     /// Speaks the fast extension and rejects every second request.
     Rejects,
     /// Serves at this many bytes a second.

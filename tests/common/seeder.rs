@@ -133,7 +133,8 @@ fn converse(mut stream: TcpStream, torrent: &Torrent, character: &Character, see
     let link = Link::shake(stream, info_hash, character.reserved(), fresh_peer_id())?;
     seen.shaken.fetch_add(1, Ordering::SeqCst);
     let queue = VecDeque::new();
-    let mut seat = Seat { link, torrent, character, seen, queue, blocks: 0, answers: 0, choking: true };
+    let mut seat =
+        Seat { link, torrent, character, seen, queue, blocks: 0, answers: 0, choking: true, pondering: None };
     seat.introduce()?;
     seat.serve()
 }
@@ -155,6 +156,8 @@ struct Seat<'a> {
     /// Requests answered in any way.
     answers: usize,
     choking: bool,
+    /// What it thinks about, and since when.
+    pondering: Option<(Block, Instant)>,
 }
 
 impl Seat<'_> {
@@ -232,6 +235,14 @@ impl Seat<'_> {
                     continue;
                 }
             }
+            if let Character::Ponders(time) = self.character
+                && let Some(wait) = self.ponder(*time)
+            {
+                if let Some(message) = self.link.hear(wait)? {
+                    self.listen(message)?;
+                }
+                continue;
+            }
             let Some(block) = self.queue.pop_front() else { continue };
             self.answer(block)?;
         }
@@ -254,6 +265,7 @@ impl Seat<'_> {
             Message::Cancel(block) => {
                 self.seen.cancelled.lock().unwrap().push(block);
                 self.queue.retain(|queued| *queued != block);
+                self.pondering.take_if(|(about, _)| *about == block);
             }
             _ => {}
         }
@@ -303,10 +315,16 @@ impl Seat<'_> {
         }
         let length = bytes.len() as u64;
         let frame = Message::Piece(block.piece, block.begin, bytes).encode();
-        if *self.character == Character::OneByteAtATime {
-            self.drip(&frame)?;
-        } else {
-            self.link.stream.write_all(&frame)?;
+        match self.character {
+            Character::OneByteAtATime => self.drip(&frame)?,
+            Character::Trickles(rate) => {
+                let part = Duration::from_millis(100);
+                for bytes in frame.chunks((*rate / 10) as usize) {
+                    self.link.stream.write_all(bytes)?;
+                    thread::sleep(part); // the character's own slowness
+                }
+            }
+            _ => self.link.stream.write_all(&frame)?,
         }
         self.seen.sent.fetch_add(length, Ordering::SeqCst);
         self.blocks += 1;
@@ -321,6 +339,17 @@ impl Seat<'_> {
             self.link.say(&Message::Unchoke)?;
         }
         Ok(())
+    }
+
+    /// How much longer it thinks about the block that is asked for first; nothing when it has thought enough.
+    fn ponder(&mut self, time: Duration) -> Option<Duration> {
+        let about = *self.queue.front()?;
+        let (_, since) = *self.pondering.get_or_insert((about, Instant::now()));
+        let wait = time.saturating_sub(since.elapsed());
+        if wait.is_zero() {
+            self.pondering = None;
+        }
+        Some(wait).filter(|wait| !wait.is_zero())
     }
 
     fn drip(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -73,7 +73,8 @@ impl Worker {
     }
 
     fn block_came(&mut self, Arrived { slot, length }: Arrived) -> Result<(), PeerError> {
-        self.terms.traffic.add_down(u64::from(length));
+        // Whoever hears of the block finds it counted.
+        self.count();
         let Some(slot) = slot.filter(|slot| self.fetch.jobs.space(*slot).is_some()) else {
             self.fetch.strays += i64::from(length);
             if self.fetch.strays > STRAY_BYTES {
