@@ -236,13 +236,13 @@ impl Trade {
     }
 
     /// Whether it has had work for too long without bringing anything of it. If so, it begins anew after a rest: a short one
-    /// when nobody else is there to be asked meanwhile.
-    pub fn stalls(&mut self, now: Instant, is_alone: bool) -> bool {
+    /// when `others_bring` nothing meanwhile either.
+    pub fn stalls(&mut self, now: Instant, others_bring: bool) -> bool {
         if now.saturating_duration_since(self.brought_at) < self.patience {
             return false;
         }
         self.brought_at = now;
-        self.rests_until = Some(now + if is_alone { REST } else { self.patience });
+        self.rests_until = Some(now + if others_bring { self.patience } else { REST });
         self.patience = (2 * self.patience).min(LONGEST_STALL);
         true
     }

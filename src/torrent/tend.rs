@@ -219,14 +219,15 @@ impl Torrent<'_> {
     /// Who holds work and brings nothing loses it to others.
     fn take_from_stalled(&mut self, now: Instant) {
         let Some(content) = &self.content else { return };
-        let (mut rested, is_alone) = (false, self.clock.givers == 1);
+        let others_bring = self.peers.iter_mut().any(|(_, peer)| peer.trade.down.rate(now) > 0);
+        let mut rested = false;
         for (key, peer) in self.peers.iter_mut() {
             let trade = &mut peer.trade;
             if trade.rests_until.is_some_and(|until| until <= now) {
                 trade.rests_until = None;
                 rested = true;
             }
-            if content.picker.held_bytes(key) > 0 && trade.stalls(now, is_alone) {
+            if content.picker.held_bytes(key) > 0 && trade.stalls(now, others_bring) {
                 peer.leash.tell(ToPeer::GiveBack);
             }
         }
