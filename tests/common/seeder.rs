@@ -301,8 +301,8 @@ impl Seat<'_> {
                 if self.blocks >= *after =>
             {
                 let frame = Message::Piece(block.piece, block.begin, bytes).encode();
-                self.link.stream.write_all(&frame[..half])?;
                 self.seen.sent.fetch_add(half as u64, Ordering::SeqCst);
+                self.link.stream.write_all(&frame[..half])?;
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
             Character::Rejects if !self.answers.is_multiple_of(2) => {
@@ -315,6 +315,8 @@ impl Seat<'_> {
         }
         let length = bytes.len() as u64;
         let frame = Message::Piece(block.piece, block.begin, bytes).encode();
+        // Counted first: whoever has got a block finds it counted.
+        self.seen.sent.fetch_add(length, Ordering::SeqCst);
         match self.character {
             Character::OneByteAtATime => self.drip(&frame)?,
             Character::Trickles(rate) => {
@@ -326,7 +328,6 @@ impl Seat<'_> {
             }
             _ => self.link.stream.write_all(&frame)?,
         }
-        self.seen.sent.fetch_add(length, Ordering::SeqCst);
         self.blocks += 1;
         if *self.character == Character::Fast && self.choking {
             self.unchoke()?;

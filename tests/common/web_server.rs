@@ -136,10 +136,11 @@ impl Shop {
             bytes.truncate(length / 2);
         }
         for chunk in bytes.chunks(16 << 10) {
+            // Counted first: whoever has got it finds it counted.
+            self.sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             if out.write_all(chunk).is_err() {
                 return false;
             }
-            self.sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         }
         self.manner != Manner::Short
     }
