@@ -10,12 +10,15 @@ use super::PeerError;
 use super::greeting::Greeted;
 use super::intake::{Heard, Intake};
 use super::jobs::Jobs;
-use crate::sys::{self, Doorbell, Ready};
+use crate::sys::{self, Doorbell, Ready, Received};
 use crate::wire::message::Message;
 use crate::wire::mse::rc4::Rc4;
 
 /// `sendfile` on a blocking socket waits this long at most for room; then the thread sleeps in poll instead.
 const SEND_PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long bytes may gather in the socket at most, when fewer come than should.
+const GATHER_TIME: Duration = Duration::from_millis(2);
 
 /// The memory for what goes out is given back when it has grown beyond this and is empty again, in bytes.
 const KEEP_BYTES: usize = 64 * 1024;
@@ -30,6 +33,8 @@ pub struct Link {
     sent: usize,
     /// While a block goes out from its file: what is said meanwhile, and follows it.
     behind: Option<Vec<u8>>,
+    /// The socket counts as readable once so many bytes have come.
+    readable_from: u32,
 }
 
 impl Link {
@@ -50,15 +55,16 @@ impl Link {
             out: Vec::new(),
             sent: 0,
             behind: None,
+            readable_from: 1,
         })
     }
 
-    /// Reads what is there; call only when it is known that something is.
+    /// Reads what is there.
     ///
     /// # Errors
     /// When the connection broke or was closed.
     pub fn read(&mut self, jobs: &mut Jobs) -> Result<usize, PeerError> {
-        match self.intake.read(&mut self.stream, jobs) {
+        match self.intake.read(&mut Received(&self.stream), jobs) {
             Ok(0) => Err(PeerError::Closed),
             Ok(count) => Ok(count),
             Err(error) if is_pause(&error) => Ok(0),
@@ -140,11 +146,37 @@ impl Link {
         Ok(true)
     }
 
-    /// Sleeps until there is something to read, room to write (where wanted), a ring, or the time is up.
+    /// Sleeps until there is something to read, room to write (where wanted), a ring, or the time is up. What comes
+    /// is let gather until there are so many bytes of it, for a moment at most.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn wait(&self, bell: &Doorbell, want_write: bool, timeout: Duration) -> Result<Ready, PeerError> {
+    pub fn wait(
+        &mut self,
+        bell: &Doorbell,
+        want_write: bool,
+        timeout: Duration,
+        gather_bytes: u32,
+    ) -> Result<Ready, PeerError> {
+        if gather_bytes > 1 && timeout > GATHER_TIME {
+            self.make_readable_from(gather_bytes);
+            let ready = self.poll(bell, want_write, GATHER_TIME)?;
+            if ready.readable || ready.writable || ready.rung {
+                return Ok(ready);
+            }
+        }
+        self.make_readable_from(1);
+        self.poll(bell, want_write, timeout)
+    }
+
+    /// Where the kernel won't, what comes is read as it comes.
+    fn make_readable_from(&mut self, bytes: u32) {
+        if bytes != self.readable_from && sys::set_readable_from(&self.stream, bytes as usize).is_ok() {
+            self.readable_from = bytes;
+        }
+    }
+
+    fn poll(&self, bell: &Doorbell, want_write: bool, timeout: Duration) -> Result<Ready, PeerError> {
         sys::wait(self.stream.as_fd(), Some(bell), want_write, Some(timeout)).map_err(PeerError::Broken)
     }
 
@@ -173,19 +205,25 @@ mod tests {
     use crate::wire::handshake::{Handshake, Reserved};
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::time::Instant;
 
-    #[test]
-    fn nothing_comes_between_a_header_and_its_block() {
+    /// A link, and the socket at its other end.
+    fn pair() -> (Link, TcpStream) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut theirs, _) = listener.accept().unwrap();
+        let (theirs, _) = listener.accept().unwrap();
         let handshake = Handshake {
             reserved: Reserved::default(),
             info_hash: InfoHash::new([1; 20]),
             peer_id: PeerId::new([2; 20]),
         };
         let greeted = Greeted { stream, handshake, leftover: Vec::new(), ciphers: None, encrypted: false };
-        let mut link = Link::new(greeted).unwrap();
+        (Link::new(greeted).unwrap(), theirs)
+    }
+
+    #[test]
+    fn nothing_comes_between_a_header_and_its_block() {
+        let (mut link, mut theirs) = pair();
         link.put(|out| out.extend(b"before "));
         link.begin_block(b"header ");
         link.put(|out| out.extend(b"after"));
@@ -201,5 +239,27 @@ mod tests {
         let mut heard = String::new();
         theirs.read_to_string(&mut heard).unwrap();
         assert_eq!(heard, "before header half a block, the other half after all");
+    }
+
+    #[test]
+    fn bytes_gather_for_a_moment_at_most() {
+        let (mut link, mut theirs) = pair();
+        let (bell, mut jobs) = (Doorbell::new().unwrap(), Jobs::default());
+        let (long, gather_bytes) = (Duration::from_secs(20), 50_000);
+        let began = Instant::now();
+        theirs.write_all(&[0, 0, 0, 0]).unwrap();
+        let ready = link.wait(&bell, false, long, gather_bytes).unwrap();
+        assert!(ready.readable && began.elapsed() >= GATHER_TIME, "four bytes are let gather");
+        assert!(began.elapsed() < long / 2, "and don't gather for ever");
+        assert_eq!(link.read(&mut jobs).unwrap(), 4);
+
+        let ready = link.wait(&bell, false, Duration::from_millis(1), gather_bytes).unwrap();
+        assert!(!ready.readable && !ready.rung);
+        bell.ring();
+        assert!(link.wait(&bell, false, long, gather_bytes).unwrap().rung);
+
+        theirs.shutdown(Shutdown::Write).unwrap();
+        assert!(link.wait(&bell, false, long, gather_bytes).unwrap().readable);
+        assert!(matches!(link.read(&mut jobs), Err(PeerError::Closed)));
     }
 }

@@ -30,6 +30,15 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// is, the more of a swarm asks its only seed for the same pieces, not knowing of each other.
 const HORIZON: Duration = Duration::from_millis(700);
 
+/// How long what comes may gather before it is read: the fewer the readings, the less both sides wait for each other.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// The least that is worth being gathered, in bytes: a peer that brings less in that time costs little anyway.
+const LEAST_GATHERED: u32 = 32 * 1024;
+
+/// The most that gathers, in bytes: what the processor's caches hold on the way to its job.
+const MOST_GATHERED: u32 = 256 * 1024;
+
 /// From this many requests in flight on, the owner may be hashing for as long as the rest lasts.
 const FAST_DEPTH: u32 = 256;
 
@@ -47,6 +56,8 @@ pub struct Pace {
     path: Option<Duration>,
     /// The most requests in flight on this path at the present speed.
     most: u32,
+    /// How much of what comes is let gather at the present speed, in bytes; 0 when the peer isn't that fast.
+    gather: u32,
 }
 
 impl Default for Pace {
@@ -60,6 +71,7 @@ impl Default for Pace {
             asked_alone: None,
             path: None,
             most: MOST_DEPTH,
+            gather: 0,
         }
     }
 }
@@ -81,6 +93,12 @@ impl Pace {
         let depth = self.depth();
         let to_go_on = if depth < FAST_DEPTH { depth / 8 } else { (depth / 2).min(128) };
         (depth + to_go_on.max(1)) * BLOCK_BYTES
+    }
+
+    /// How many bytes to let gather before they are read, with so many requests in flight; 0 when what comes should be
+    /// read at once, as where there may be no more than that.
+    pub fn gather_bytes(&self, in_flight: u32) -> u32 {
+        if in_flight >= 2 * self.gather / BLOCK_BYTES { self.gather } else { 0 }
     }
 
     /// A block was asked for, while none was in flight.
@@ -122,6 +140,10 @@ impl Pace {
         let per_s = f64::from(self.window_blocks) / elapsed.as_secs_f64();
         let under_way = self.path.unwrap_or_default() + AT_BOTH_ENDS;
         self.most = ((per_s * under_way.as_secs_f64()) as u32).clamp(MOST_DEPTH, MOST_DEPTH_FAR);
+        let gathers = (per_s * f64::from(BLOCK_BYTES) * GATHER.as_secs_f64()) as u32;
+        // Few different numbers: each change is a call to the kernel.
+        let gathers = gathers.checked_ilog2().map_or(0, |log| 1 << log);
+        self.gather = if gathers < LEAST_GATHERED { 0 } else { gathers.min(MOST_GATHERED) };
         let brought = ((per_s * HORIZON.as_secs_f64()) as u32).clamp(LEAST_DEPTH, self.most);
         if brought < self.depth {
             self.starting = false;
@@ -203,5 +225,24 @@ mod tests {
             play(&mut pace, &mut now, 40_000, 1);
             assert_eq!(pace.depth(), depth, "a path of {path_ms} ms");
         }
+    }
+
+    #[test]
+    fn what_a_fast_peer_brings_is_let_gather() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        assert_eq!(pace.gather_bytes(16), 0);
+        play(&mut pace, &mut now, 1_000, 1);
+        assert_eq!(pace.gather_bytes(768), 0, "16 MB/s are read as they come");
+        play(&mut pace, &mut now, 8_000, 1);
+        assert_eq!(pace.gather_bytes(768), 128 * 1024);
+        assert_eq!(
+            (pace.gather_bytes(16), pace.gather_bytes(15)),
+            (128 * 1024, 0),
+            "with too little to come"
+        );
+        play(&mut pace, &mut now, 100_000, 1);
+        assert_eq!(pace.gather_bytes(768), MOST_GATHERED);
+        play(&mut pace, &mut now, 1_000, 1);
+        assert_eq!(pace.gather_bytes(768), 0);
     }
 }

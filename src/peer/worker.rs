@@ -167,7 +167,8 @@ impl Worker {
             timeout = timeout.min(limit);
         }
         let want_write = pause == Pause::Socket || self.link.waiting() > 0;
-        let ready = self.link.wait(&self.terms.bell, want_write, timeout)?;
+        let gather_bytes = self.fetch.pace.gather_bytes(self.fetch.jobs.in_flight());
+        let ready = self.link.wait(&self.terms.bell, want_write, timeout, gather_bytes)?;
         if ready.readable && self.link.read(&mut self.fetch.jobs)? > 0 {
             self.heard_at = Instant::now();
         }

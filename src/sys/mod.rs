@@ -27,7 +27,10 @@ pub use limits::{
 };
 pub use listen::{bind_udp, listen_tcp};
 pub use multicast::{bind_shared_udp, multicast_from, multicast_interfaces};
-pub use net::{connect, receive_some, send_some, sendfile, set_receive_buffer, set_send_buffer};
+pub use net::{
+    Received, connect, receive_some, send_some, sendfile, set_readable_from, set_receive_buffer,
+    set_send_buffer,
+};
 pub use notify::notify;
 pub use poller::{Interest, Poller};
 pub use signals::{Signal, Stops, Wishes};

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut, Read};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -24,6 +24,15 @@ pub fn set_receive_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
 /// When the descriptor is no socket.
 pub fn set_send_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
     set_option(socket, libc::SO_SNDBUF, bytes)
+}
+
+/// From now on the socket counts as readable once so many bytes have come, or the other side is done, or there is
+/// no room for more.
+///
+/// # Errors
+/// When the descriptor is no socket, or the kernel knows no such mark.
+pub fn set_readable_from(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
+    set_option(socket, libc::SO_RCVLOWAT, bytes)
 }
 
 fn set_option(socket: &impl AsFd, option: i32, value: usize) -> io::Result<()> {
@@ -147,16 +156,36 @@ pub fn send_some(socket: &impl AsFd, bytes: &[u8], more: bool) -> io::Result<usi
 /// # Errors
 /// `WouldBlock` when there is nothing; the socket's.
 pub fn receive_some(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    receive_into(socket, &mut [IoSliceMut::new(buffer)])
+}
+
+/// What a socket has received, to be read without ever waiting: `WouldBlock` when there is nothing.
+#[derive(Debug)]
+pub struct Received<'s>(pub &'s TcpStream);
+
+impl Read for Received<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        receive_some(self.0, buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        receive_into(self.0, buffers)
+    }
+}
+
+fn receive_into(socket: &impl AsFd, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    // SAFETY: all zeros is a msghdr that names no address, no buffers and no control bytes.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = buffers.as_mut_ptr().cast();
+    message.msg_iovlen = buffers.len() as _;
     loop {
-        // SAFETY: the pointer and the length describe a live, writable slice.
-        let got = checked(unsafe {
-            libc::recv(
-                socket.as_fd().as_raw_fd(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                libc::MSG_DONTWAIT,
-            )
-        } as i64);
+        // SAFETY: an IoSliceMut is an iovec (std says so) of a live, writable slice; `message` names as many as
+        // there are, and outlives the call.
+        let got =
+            checked(
+                unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) }
+                    as i64,
+            );
         match got {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return other.map(|got| got as usize),
@@ -188,5 +217,25 @@ mod tests {
         let mut got = String::new();
         theirs.read_to_string(&mut got).unwrap();
         assert_eq!(got, "head3456");
+    }
+
+    #[test]
+    fn what_has_come_is_read_without_waiting_for_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut theirs = listener.accept().unwrap().0;
+        let (mut front, mut back) = ([0; 3], [0; 100_000]);
+        let mut read = || {
+            let mut buffers = [IoSliceMut::new(&mut front), IoSliceMut::new(&mut back)];
+            Received(&ours).read_vectored(&mut buffers).map_err(|error| error.kind())
+        };
+        assert_eq!(read(), Err(io::ErrorKind::WouldBlock));
+        set_readable_from(&ours, 50_000).unwrap();
+        theirs.write_all(b"012345").unwrap();
+        // Loopback delivers before the write returns.
+        assert_eq!(read(), Ok(6));
+        drop(theirs);
+        assert_eq!(read(), Ok(0));
+        assert_eq!((&front, &back[..4]), (b"012", &b"345\0"[..]));
     }
 }
