@@ -33,6 +33,8 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
         Some(out) => Some(out),
         None => Some(PathBuf::from(format!("{}.torrent", recipe.name_for(path).map_err(failure)?))),
     };
+    // From here on there is a draft, which no signal may leave behind.
+    let stops = listen()?;
     let target = target.map(|path| Target::prepare(path, flags.has(Opt::Overwrite))).transpose()?;
     match &target {
         Some(target) => recipe.exclude.extend(target.inside(path)),
@@ -44,7 +46,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     if recipe.private && recipe.trackers.is_empty() {
         output.say("warning: a private torrent without a tracker finds no peers");
     }
-    let created = hash(&recipe, path, output)?;
+    let created = hash(&recipe, path, output, stops)?;
     let written = match target {
         Some(target) => Some(target.write(&created.bytes)?),
         None => None,
@@ -80,14 +82,21 @@ pub fn recipe(flags: &Flags) -> Result<Recipe, Failure> {
     })
 }
 
+/// Catches signals from now on, so that they break off what is being made.
+///
+/// # Errors
+/// When the process is out of file descriptors.
+pub fn listen() -> Result<Stops, Failure> {
+    Stops::catch(&Signal::ALL).map_err(|error| {
+        Failure::new(Code::Other, format!("can't wait for signals: {}", system_words(&error)))
+    })
+}
+
 /// Makes the torrent, and shows a person how far it is. A signal breaks it off.
 ///
 /// # Errors
 /// Why it couldn't be made, with the code to exit with.
-pub fn hash(recipe: &Recipe, path: &Path, output: Output) -> Result<Created, Failure> {
-    let stops = Stops::catch(&Signal::ALL).map_err(|error| {
-        Failure::new(Code::Other, format!("can't wait for signals: {}", system_words(&error)))
-    })?;
+pub fn hash(recipe: &Recipe, path: &Path, output: Output, stops: Stops) -> Result<Created, Failure> {
     let mut meter = Meter::new(output, "hashing");
     let made = recipe.create(path, |progress| {
         meter.show(progress.done, progress.total);
