@@ -29,6 +29,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A peer that says nothing for so long is gone: BEP 3 expects a word every two minutes.
 const SILENCE: Duration = Duration::from_secs(150);
 
+/// With so few blocks under way the peer may hold back the rest until it knows what has come: less than a segment, which
+/// on loopback has 64 KiB.
+const LAST_BLOCKS: u32 = 8;
+
 /// What stays the same for as long as the thread lives.
 pub struct Terms {
     /// Tells the owner something; false when the owner is gone.
@@ -167,7 +171,11 @@ impl Worker {
             timeout = timeout.min(limit);
         }
         let want_write = pause == Pause::Socket || self.link.waiting() > 0;
-        let gather_bytes = self.fetch.pace.gather_bytes(self.fetch.jobs.in_flight());
+        let in_flight = self.fetch.jobs.in_flight();
+        if (1..=LAST_BLOCKS).contains(&in_flight) {
+            self.link.acknowledge();
+        }
+        let gather_bytes = self.fetch.pace.gather_bytes(in_flight);
         let ready = self.link.wait(&self.terms.bell, want_write, timeout, gather_bytes)?;
         if ready.readable && self.link.read(&mut self.fetch.jobs)? > 0 {
             self.heard_at = Instant::now();

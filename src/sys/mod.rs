@@ -28,7 +28,7 @@ pub use limits::{
 pub use listen::{bind_udp, listen_tcp};
 pub use multicast::{bind_shared_udp, multicast_from, multicast_interfaces};
 pub use net::{
-    Received, connect, receive_some, send_some, sendfile, set_readable_from, set_receive_buffer,
+    Received, acknowledge, connect, receive_some, send_some, sendfile, set_readable_from, set_receive_buffer,
     set_send_buffer,
 };
 pub use notify::notify;

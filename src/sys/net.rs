@@ -35,6 +35,15 @@ pub fn set_readable_from(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
     set_option(socket, libc::SO_RCVLOWAT, bytes)
 }
 
+/// Tells the other side of a TCP socket at once what has come, instead of waiting 40 ms for something else to say. Once:
+/// what comes later is told of as ever.
+///
+/// # Errors
+/// When it isn't such a socket.
+pub fn acknowledge(socket: &impl AsFd) -> io::Result<()> {
+    set_number(socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1)
+}
+
 fn set_option(socket: &impl AsFd, option: i32, value: usize) -> io::Result<()> {
     let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
     set_number(socket, libc::SOL_SOCKET, option, value)
