@@ -137,11 +137,12 @@ fn a_signal_leaves_nothing_behind() {
     // A hole takes no room on the disk and as long to hash as anything else.
     let big = fs::File::create(folder.join("big")).unwrap();
     big.set_len(64 << 30).unwrap();
-    let mut running = create("big", &folder).env("RILL_SHA1", "smol").start();
-    common::wait_until("the draft should be there", || folder.files().len() == 2);
-    assert!(!running.has_ended());
-    running.signal("TERM");
-    let ended = running.end();
-    ended.expect(143).says("nothing was written");
-    assert_eq!(folder.files(), ["big"]);
+    for (signal, code) in [("HUP", 129), ("INT", 130), ("TERM", 143)] {
+        let mut running = create("big", &folder).env("RILL_SHA1", "smol").start();
+        common::wait_until("the draft should be there", || folder.files().len() == 2);
+        assert!(!running.has_ended());
+        running.signal(signal);
+        running.end().expect(code).says(&format!("stopped by SIG{signal}; nothing was written"));
+        assert_eq!(folder.files(), ["big"]);
+    }
 }

@@ -10,7 +10,9 @@ use super::exit::{Code, Failure};
 use super::json::Object;
 use super::meter::Meter;
 use super::options::Opt;
+use super::row::Ending;
 use super::screen::{self, Output};
+use super::stop::Stop;
 use super::units::{self, for_people, grouped};
 use super::unix_time_s;
 use crate::create::{CreateError, Created, Recipe};
@@ -18,8 +20,6 @@ use crate::glob::Glob;
 use crate::magnet::Magnet;
 use crate::metainfo::{Info, Metainfo};
 use crate::sys::file::{self, Access};
-use crate::sys::{Signal, Stops};
-use crate::text::system_words;
 
 /// Runs the command with these flags.
 ///
@@ -34,7 +34,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
         None => Some(PathBuf::from(format!("{}.torrent", recipe.name_for(path).map_err(failure)?))),
     };
     // From here on there is a draft, which no signal may leave behind.
-    let stops = listen()?;
+    let stop = Stop::install()?;
     let target = target.map(|path| Target::prepare(path, flags.has(Opt::Overwrite))).transpose()?;
     match &target {
         Some(target) => recipe.exclude.extend(target.inside(path)),
@@ -46,7 +46,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     if recipe.private && recipe.trackers.is_empty() {
         output.say("warning: a private torrent without a tracker finds no peers");
     }
-    let created = hash(&recipe, path, output, stops)?;
+    let created = hash(&recipe, path, output, &stop)?;
     let written = match target {
         Some(target) => Some(target.write(&created.bytes)?),
         None => None,
@@ -82,33 +82,20 @@ pub fn recipe(flags: &Flags) -> Result<Recipe, Failure> {
     })
 }
 
-/// Catches signals from now on, so that they break off what is being made.
-///
-/// # Errors
-/// When the process is out of file descriptors.
-pub fn listen() -> Result<Stops, Failure> {
-    Stops::catch(&Signal::ALL).map_err(|error| {
-        Failure::new(Code::Other, format!("can't wait for signals: {}", system_words(&error)))
-    })
-}
-
 /// Makes the torrent, and shows a person how far it is. A signal breaks it off.
 ///
 /// # Errors
 /// Why it couldn't be made, with the code to exit with.
-pub fn hash(recipe: &Recipe, path: &Path, output: Output, stops: Stops) -> Result<Created, Failure> {
+pub fn hash(recipe: &Recipe, path: &Path, output: Output, stop: &Stop) -> Result<Created, Failure> {
     let mut meter = Meter::new(output, "hashing");
     let made = recipe.create(path, |progress| {
         meter.show(progress.done, progress.total);
-        if stops.caught().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if stop.code().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     drop(meter);
-    made.map_err(|error| match (error, stops.caught()) {
-        (CreateError::Cancelled, Some(Signal::Interrupt)) => {
-            Failure::new(Code::Interrupted, "stopped by SIGINT; nothing was written")
-        }
-        (CreateError::Cancelled, Some(_)) => {
-            Failure::new(Code::Terminated, "stopped by SIGTERM; nothing was written")
+    made.map_err(|error| match (error, stop.code()) {
+        (CreateError::Cancelled, Some(code)) => {
+            Failure::new(code, format!("{}; nothing was written", Ending::Stopped(code).reason()))
         }
         (error, _) => failure(error),
     })

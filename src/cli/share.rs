@@ -38,8 +38,9 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     // Trackers go into the link, and the torrent is never written.
     let recipe = Recipe { trackers: Vec::new(), ..create::recipe(flags)? };
     let addresses = addresses(settings.net.bind)?;
-    let created = create::hash(&recipe, path, output, create::listen()?)?;
-    let station = Station::open(settings, Stop::install()?)?;
+    let stop = Stop::install()?;
+    let created = create::hash(&recipe, path, output, &stop)?;
+    let station = Station::open(settings, stop)?;
     let tracker = track(station.settings.net.bind)?;
     let torrent = with_trackers(created.metainfo, &tracker, &addresses);
     let link = link(&torrent, &station, &addresses);

@@ -17,7 +17,7 @@ use crate::wire::mse::rc4::Rc4;
 /// `sendfile` on a blocking socket waits this long at most for room; then the thread sleeps in poll instead.
 const SEND_PATIENCE: Duration = Duration::from_millis(1);
 
-/// How long bytes may gather in the socket at most, when fewer come than should.
+/// How long bytes may gather in the socket at most, when fewer come than should: twice what `Pace` reckons with.
 const GATHER_TIME: Duration = Duration::from_millis(2);
 
 /// The memory for what goes out is given back when it has grown beyond this and is empty again, in bytes.

@@ -190,12 +190,8 @@ fn receive_into(socket: &impl AsFd, buffers: &mut [IoSliceMut<'_>]) -> io::Resul
     loop {
         // SAFETY: an IoSliceMut is an iovec (std says so) of a live, writable slice; `message` names as many as
         // there are, and outlives the call.
-        let got =
-            checked(
-                unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) }
-                    as i64,
-            );
-        match got {
+        let got = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+        match checked(got as i64) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return other.map(|got| got as usize),
         }
