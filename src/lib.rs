@@ -38,7 +38,7 @@ pub mod detail; // a torrent in full, for who asks
 pub mod sys; //            what std lacks: reserve blocks, signals, SIGBUS, terminal width, sendfile
 pub mod thread; //         named threads that report why they ended
 pub mod service; //        what our servers share: why one can't start, threads that serve, connections taken
-pub mod agent; //          HTTP agents that dial from the address we were told to use
+pub mod agent; //          HTTP agents: where they dial from, and whose certificates they trust
 pub mod storage; //        bytes on disk
 pub mod peer; //           one thread per peer
 pub mod webseed; //        a peer that speaks HTTP: same jobs, same letters

@@ -137,6 +137,16 @@ impl Torrent {
 
     /// The bytes of a `.torrent` file that names these trackers, each in a tier of its own.
     pub fn encode(&self, trackers: &[&str]) -> Vec<u8> {
+        self.encode_with(trackers, &[])
+    }
+
+    /// The bytes of a `.torrent` file that names these web seeds and no tracker.
+    pub fn encode_with_web_seeds(&self, urls: &[&str]) -> Vec<u8> {
+        self.encode_with(&[], urls)
+    }
+
+    /// The bytes of a `.torrent` file that names these trackers, each in a tier of its own, and these web seeds.
+    pub fn encode_with(&self, trackers: &[&str], web_seeds: &[&str]) -> Vec<u8> {
         let mut items = Vec::new();
         if let Some(first) = trackers.first() {
             items.push(("announce".to_owned(), Value::text(first)));
@@ -146,13 +156,11 @@ impl Torrent {
             items.push(("announce-list".to_owned(), Value::List(tiers.collect())));
         }
         items.push(("info".to_owned(), Value::Raw(self.info.clone())));
+        if !web_seeds.is_empty() {
+            let urls = web_seeds.iter().map(|url| Value::text(url));
+            items.push(("url-list".to_owned(), Value::List(urls.collect())));
+        }
         Value::Dict(items).encode()
-    }
-
-    /// The bytes of a `.torrent` file that names these web seeds and no tracker.
-    pub fn encode_with_web_seeds(&self, urls: &[&str]) -> Vec<u8> {
-        let urls = Value::List(urls.iter().map(|url| Value::text(url)).collect());
-        Value::dict([("info", Value::Raw(self.info.clone())), ("url-list", urls)]).encode()
     }
 
     /// Writes the `.torrent` file into the folder.

@@ -30,7 +30,7 @@ const HOMES: [(&str, &[&str]); 6] = [
     ("memmap2", &["storage/map.rs"]),
     ("pico_args", &["cli/args.rs"]),
     ("sha1_smol", &["sha1/"]),
-    ("ureq", &["agent.rs", "tracker/http.rs", "webseed.rs", "webseed/", "cli/remote.rs"]),
+    ("ureq", &["agent/", "tracker/http.rs", "webseed.rs", "webseed/", "cli/remote.rs"]),
 ];
 
 /// The only files where `unsafe` may stand, each block with its `// SAFETY:`.

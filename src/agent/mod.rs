@@ -1,4 +1,6 @@
-//! HTTP agents: called by our name, and dialling from the local address we were told to use.
+//! HTTP agents: called by our name, dialling from the local address we were told to use, and trusting whom they should.
+
+mod trust;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,12 +12,13 @@ use ureq::config::{Config, ConfigBuilder, IpFamily};
 use ureq::typestate::AgentScope;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, ShutdownHandle,
-    Transport,
+    Buffers, ConnectionDetails, Connector, DefaultConnector, LazyBuffers, NextTimeout, RustlsConnector,
+    ShutdownHandle, Transport,
 };
 use ureq::{Agent, Error};
 
 use crate::sys;
+use trust::Trust;
 
 /// How we call ourselves in HTTP.
 pub const USER_AGENT: &str = concat!("rill/", env!("CARGO_PKG_VERSION"));
@@ -33,12 +36,14 @@ pub fn agent(
         Some(IpAddr::V6(_)) => IpFamily::Ipv6Only,
     };
     let config = Config::builder().user_agent(USER_AGENT).accept("*/*").ip_family(family);
-    let config = adjust(config.http_status_as_error(false));
+    let trust = Trust::of_environment();
+    let config = adjust(config.http_status_as_error(false).tls_config(trust.settings()));
+    let (chain, resolver) = (().chain(trust.clone()), DefaultResolver::default());
     match bind.filter(|ip| !ip.is_unspecified()) {
-        None => config.build().new_agent(),
+        None => Agent::with_parts(config.build(), chain.chain(DefaultConnector::new()), resolver),
         Some(from) => {
-            let chain = ().chain(Dialler { from }).chain(RustlsConnector::default());
-            Agent::with_parts(config.proxy(None).build(), chain, DefaultResolver::default())
+            let chain = chain.chain(Dialler { from }).chain(RustlsConnector::default());
+            Agent::with_parts(config.proxy(None).build(), chain, resolver)
         }
     }
 }
