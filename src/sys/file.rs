@@ -100,9 +100,17 @@ pub fn open(path: &Path, access: Access) -> io::Result<File> {
 /// `AlreadyExists` when it does; otherwise as rename(2).
 pub fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
     let (old, new) = (c_path(from)?, c_path(to)?);
+    // By its number, since musl has no function for it.
     // SAFETY: both paths are NUL-terminated and outlive the call.
     let renamed = checked(unsafe {
-        libc::renameat2(libc::AT_FDCWD, old.as_ptr(), libc::AT_FDCWD, new.as_ptr(), libc::RENAME_NOREPLACE)
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            old.as_ptr(),
+            libc::AT_FDCWD,
+            new.as_ptr(),
+            libc::RENAME_NOREPLACE,
+        )
     });
     match renamed {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {

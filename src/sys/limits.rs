@@ -30,17 +30,19 @@ pub fn page_bytes() -> usize {
 
 /// Keeps the memory of this process what its buffers are. By default glibc raises the size from which it gives
 /// memory back as large buffers are freed, and gives every few threads a heap of their own: together they can
-/// hold twice of what is in use.
+/// hold twice of what is in use. (musl has one heap, and gives back as glibc is told to here.)
 pub fn keep_memory_small() {
-    /// Below a job's usual size, above everything else we allocate.
-    const GIVEN_BACK_FROM: i32 = 64 * 1024;
-    /// Threads allocate little and rarely: two heaps are enough.
-    const HEAPS: i32 = 2;
     #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt takes two numbers and is called before other threads allocate.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK_FROM);
-        libc::mallopt(libc::M_ARENA_MAX, HEAPS);
+    {
+        /// Below a job's usual size, above everything else we allocate.
+        const GIVEN_BACK_FROM: i32 = 64 * 1024;
+        /// Threads allocate little and rarely: two heaps are enough.
+        const HEAPS: i32 = 2;
+        // SAFETY: mallopt takes two numbers and is called before other threads allocate.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK_FROM);
+            libc::mallopt(libc::M_ARENA_MAX, HEAPS);
+        }
     }
 }
 
