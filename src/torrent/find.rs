@@ -79,7 +79,12 @@ impl Torrent<'_> {
         let by_link = self.task.what.peers().into_iter().map(|place| (Source::Magnet, place));
         for (source, (host, port)) in by_hand.chain(by_link) {
             self.finder.peers_named = true;
-            look_up(source, host, port, self.mailbox.clone()).map_err(TorrentError::System)?;
+            match host.parse() {
+                Ok(ip) => self.add_addresses(source, &[SocketAddr::new(ip, port)], now),
+                Err(_) => {
+                    look_up(source, host, port, self.mailbox.clone()).map_err(TorrentError::System)?;
+                }
+            }
         }
         let tiers = self.tiers();
         if !tiers.is_empty() {
