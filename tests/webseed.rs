@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Character, Ended, Folder, Manner, Rill, Seeder, Torrent, WebServer};
+use common::{Answer, Character, Ended, Folder, Manner, Rill, Seeder, Torrent, Tracker, WebServer};
 
 const PIECE: usize = 64 << 10;
 
@@ -117,6 +117,35 @@ fn none_is_asked_where_the_user_wants_none() {
     let (ended, _) = get(&torrent, &[&server], &["--no-webseeds", "--stall-timeout", "3"]);
     ended.expect(4);
     assert_eq!(server.requests(), 0);
+}
+
+#[test]
+fn nobody_waits_for_peers_that_nobody_named() {
+    let torrent = small();
+    let server = WebServer::start(&torrent, Manner::Honest);
+    let tracker = Tracker::start(Answer::Peers(Vec::new()));
+    let took = || {
+        let folder = Folder::new("webseed");
+        let file = folder.write("x.torrent", &torrent.encode_with(&[&tracker.url()], &[&server.url()]));
+        let ended = Rill::get(&file, &folder.join("out")).run();
+        ended.expect(0);
+        ended.took
+    };
+    // A busy machine may hold one run up, but not by as much as peers are waited for each time.
+    assert!((0..3).any(|_| took() < Duration::from_secs(2)));
+}
+
+#[test]
+fn a_fast_peer_that_the_tracker_names_makes_them_needless() {
+    let torrent = small();
+    let server = WebServer::start(&torrent, Manner::Honest);
+    let seeder = Seeder::start(&torrent, Character::Good);
+    let tracker = Tracker::start(Answer::Peers(vec![seeder.peer().parse().unwrap()]));
+    let folder = Folder::new("webseed");
+    let file = folder.write("x.torrent", &torrent.encode_with(&[&tracker.url()], &[&server.url()]));
+    Rill::get(&file, &folder.join("out")).run().expect(0);
+    assert_eq!(seeder.sent(), torrent.bytes.len() as u64);
+    assert_eq!(server.requests(), 0, "a fast peer was there");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Finder {
     /// Whether anyone at all was reached, tracker or peer.
     pub reached: bool,
     peers_named: bool,
+    /// How many tiers of trackers are asked.
+    tiers: usize,
     our_ips: Vec<IpAddr>,
 }
 
@@ -45,9 +47,9 @@ impl Finder {
         }
     }
 
-    /// Whether peers may turn up: trackers are asked, or the user named some.
-    pub fn may_find_peers(&self) -> bool {
-        self.announcer.is_some() || self.peers_named
+    /// Whether someone was asked for peers and may answer any moment.
+    pub fn awaits_word(&self) -> bool {
+        self.peers_named || self.answers.len() < self.tiers
     }
 
     /// Tells all trackers that we leave, and waits at most this long.
@@ -87,6 +89,7 @@ impl Torrent<'_> {
             }
         }
         let tiers = self.tiers();
+        self.finder.tiers = tiers.len();
         if !tiers.is_empty() {
             let who = Identity {
                 info_hash: self.info_hash,
@@ -167,6 +170,7 @@ impl Torrent<'_> {
         };
         self.finder.answers.insert(url.clone(), outcome.clone());
         self.watcher.event(&Event::Tracker { url, outcome });
+        self.tend_web_seeds(now);
     }
 
     pub(super) fn add_addresses(&mut self, source: Source, addresses: &[SocketAddr], now: Instant) {

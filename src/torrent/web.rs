@@ -17,7 +17,7 @@ const MAX_AT_ONCE: usize = 8;
 /// Wrong pieces after which a web seed is dropped: a damaged file may spoil one or two.
 const MAX_WRONG_PIECES: u32 = 3;
 
-/// How long peers may take to show what they give, before web seeds are asked.
+/// How long peers may take to show what they give, before web seeds are asked; trackers, to name some.
 const PEERS_FIRST: Duration = Duration::from_secs(2);
 
 /// Peers that bring this many bytes a second need no help from web seeds.
@@ -82,6 +82,10 @@ impl WebSeeds {
 impl Torrent<'_> {
     /// Asks web seeds where peers bring too little.
     pub(super) fn tend_web_seeds(&mut self, now: Instant) {
+        // Whoever only might be found by a search, which takes its time, isn't waited for.
+        let peers_may_come = self.finder.awaits_word()
+            || self.swarm.known() > 0
+            || self.peers.iter().any(|(_, peer)| !peer.is_web);
         let Some(content) = self.content.as_ref().filter(|content| content.complete_since.is_none()) else {
             return;
         };
@@ -92,11 +96,8 @@ impl Torrent<'_> {
             .filter(|(_, peer)| !peer.is_web)
             .map(|(_, peer)| peer.trade.down.rate(now))
             .sum();
-        let around = &self.task.finding.around;
-        let may_come = self.finder.may_find_peers() || around.dht.is_some() || around.lsd.is_some();
-        let nobody_else = self.swarm.known() == 0 && !may_come;
-        let patient = now.saturating_duration_since(self.clock.download_began) < PEERS_FIRST;
-        if (patient && !nobody_else) || from_peers >= FAST_BYTES_PER_S {
+        let early = now.saturating_duration_since(self.clock.download_began) < PEERS_FIRST;
+        if (early && peers_may_come) || from_peers >= FAST_BYTES_PER_S {
             return;
         }
         let running = self.web_seeds.rows.iter().filter(|row| row.key.is_some()).count();
