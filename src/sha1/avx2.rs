@@ -72,16 +72,16 @@ impl Lanes for __m256i {
         unsafe {
             let swap =
                 _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
-            let mut words = [_mm256_setzero_si256(); 16];
-            for half in [0, 1] {
-                let mut rows = [_mm256_setzero_si256(); 8];
-                for (row, stream) in rows.iter_mut().zip(streams) {
-                    let bytes = _mm256_loadu_si256(stream.add(offset + half * 32).cast());
-                    *row = _mm256_shuffle_epi8(bytes, swap);
-                }
-                words[half * 8..half * 8 + 8].copy_from_slice(&transpose(rows));
+            // Written out row by row: the program is built small, which unrolls no loop, and rows that are counted lie
+            // in memory, not in registers.
+            macro_rules! rows {
+                ($from:literal, $($at:literal)*) => {
+                    [$(_mm256_shuffle_epi8(_mm256_loadu_si256(streams[$at].add(offset + $from).cast()), swap)),*]
+                };
             }
-            words
+            let [a, b, c, d, e, f, g, h] = transpose(rows!(0, 0 1 2 3 4 5 6 7));
+            let [i, j, k, l, m, n, o, p] = transpose(rows!(32, 0 1 2 3 4 5 6 7));
+            [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
         }
     }
 }
@@ -96,21 +96,27 @@ unsafe fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
     // SAFETY: the caller's promise; nothing here touches memory.
     unsafe {
         let mut quads = [_mm256_setzero_si256(); 8];
-        for at in [0, 4] {
-            let low01 = _mm256_unpacklo_epi32(rows[at], rows[at + 1]);
-            let high01 = _mm256_unpackhi_epi32(rows[at], rows[at + 1]);
-            let low23 = _mm256_unpacklo_epi32(rows[at + 2], rows[at + 3]);
-            let high23 = _mm256_unpackhi_epi32(rows[at + 2], rows[at + 3]);
-            quads[at] = _mm256_unpacklo_epi64(low01, low23);
-            quads[at + 1] = _mm256_unpackhi_epi64(low01, low23);
-            quads[at + 2] = _mm256_unpacklo_epi64(high01, high23);
-            quads[at + 3] = _mm256_unpackhi_epi64(high01, high23);
+        macro_rules! quads {
+            ($($at:literal)*) => {$(
+                let low01 = _mm256_unpacklo_epi32(rows[$at], rows[$at + 1]);
+                let high01 = _mm256_unpackhi_epi32(rows[$at], rows[$at + 1]);
+                let low23 = _mm256_unpacklo_epi32(rows[$at + 2], rows[$at + 3]);
+                let high23 = _mm256_unpackhi_epi32(rows[$at + 2], rows[$at + 3]);
+                quads[$at] = _mm256_unpacklo_epi64(low01, low23);
+                quads[$at + 1] = _mm256_unpackhi_epi64(low01, low23);
+                quads[$at + 2] = _mm256_unpacklo_epi64(high01, high23);
+                quads[$at + 3] = _mm256_unpackhi_epi64(high01, high23);
+            )*};
         }
+        quads!(0 4);
         let mut columns = [_mm256_setzero_si256(); 8];
-        for at in [0, 1, 2, 3] {
-            columns[at] = _mm256_permute2x128_si256::<0x20>(quads[at], quads[at + 4]);
-            columns[at + 4] = _mm256_permute2x128_si256::<0x31>(quads[at], quads[at + 4]);
+        macro_rules! columns {
+            ($($at:literal)*) => {$(
+                columns[$at] = _mm256_permute2x128_si256::<0x20>(quads[$at], quads[$at + 4]);
+                columns[$at + 4] = _mm256_permute2x128_si256::<0x31>(quads[$at], quads[$at + 4]);
+            )*};
         }
+        columns!(0 1 2 3);
         columns
     }
 }

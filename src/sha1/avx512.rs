@@ -75,10 +75,14 @@ impl Lanes for __m512i {
     unsafe fn load_block(streams: &[*const u8], offset: usize) -> [Self; 16] {
         unsafe {
             let swap = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
-            let mut rows = [_mm512_setzero_si512(); 16];
-            for (row, stream) in rows.iter_mut().zip(streams) {
-                *row = _mm512_shuffle_epi8(_mm512_loadu_epi32(stream.add(offset).cast()), swap);
+            // Written out row by row: the program is built small, which unrolls no loop, and rows that are counted lie
+            // in memory, not in registers.
+            macro_rules! rows {
+                ($($at:literal)*) => {
+                    [$(_mm512_shuffle_epi8(_mm512_loadu_epi32(streams[$at].add(offset).cast()), swap)),*]
+                };
             }
+            let rows = rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
             transpose(rows)
         }
     }
@@ -94,27 +98,33 @@ unsafe fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
     // SAFETY: the caller's promise; nothing here touches memory.
     unsafe {
         let mut quads = [_mm512_setzero_si512(); 16];
-        for at in [0, 4, 8, 12] {
-            let low01 = _mm512_unpacklo_epi32(rows[at], rows[at + 1]);
-            let high01 = _mm512_unpackhi_epi32(rows[at], rows[at + 1]);
-            let low23 = _mm512_unpacklo_epi32(rows[at + 2], rows[at + 3]);
-            let high23 = _mm512_unpackhi_epi32(rows[at + 2], rows[at + 3]);
-            quads[at] = _mm512_unpacklo_epi64(low01, low23);
-            quads[at + 1] = _mm512_unpackhi_epi64(low01, low23);
-            quads[at + 2] = _mm512_unpacklo_epi64(high01, high23);
-            quads[at + 3] = _mm512_unpackhi_epi64(high01, high23);
+        macro_rules! quads {
+            ($($at:literal)*) => {$(
+                let low01 = _mm512_unpacklo_epi32(rows[$at], rows[$at + 1]);
+                let high01 = _mm512_unpackhi_epi32(rows[$at], rows[$at + 1]);
+                let low23 = _mm512_unpacklo_epi32(rows[$at + 2], rows[$at + 3]);
+                let high23 = _mm512_unpackhi_epi32(rows[$at + 2], rows[$at + 3]);
+                quads[$at] = _mm512_unpacklo_epi64(low01, low23);
+                quads[$at + 1] = _mm512_unpackhi_epi64(low01, low23);
+                quads[$at + 2] = _mm512_unpacklo_epi64(high01, high23);
+                quads[$at + 3] = _mm512_unpackhi_epi64(high01, high23);
+            )*};
         }
+        quads!(0 4 8 12);
         let mut columns = [_mm512_setzero_si512(); 16];
-        for at in [0, 1, 2, 3] {
-            let even_low = _mm512_shuffle_i32x4::<0x88>(quads[at], quads[at + 4]);
-            let odd_low = _mm512_shuffle_i32x4::<0xdd>(quads[at], quads[at + 4]);
-            let even_high = _mm512_shuffle_i32x4::<0x88>(quads[at + 8], quads[at + 12]);
-            let odd_high = _mm512_shuffle_i32x4::<0xdd>(quads[at + 8], quads[at + 12]);
-            columns[at] = _mm512_shuffle_i32x4::<0x88>(even_low, even_high);
-            columns[at + 8] = _mm512_shuffle_i32x4::<0xdd>(even_low, even_high);
-            columns[at + 4] = _mm512_shuffle_i32x4::<0x88>(odd_low, odd_high);
-            columns[at + 12] = _mm512_shuffle_i32x4::<0xdd>(odd_low, odd_high);
+        macro_rules! columns {
+            ($($at:literal)*) => {$(
+                let even_low = _mm512_shuffle_i32x4::<0x88>(quads[$at], quads[$at + 4]);
+                let odd_low = _mm512_shuffle_i32x4::<0xdd>(quads[$at], quads[$at + 4]);
+                let even_high = _mm512_shuffle_i32x4::<0x88>(quads[$at + 8], quads[$at + 12]);
+                let odd_high = _mm512_shuffle_i32x4::<0xdd>(quads[$at + 8], quads[$at + 12]);
+                columns[$at] = _mm512_shuffle_i32x4::<0x88>(even_low, even_high);
+                columns[$at + 8] = _mm512_shuffle_i32x4::<0xdd>(even_low, even_high);
+                columns[$at + 4] = _mm512_shuffle_i32x4::<0x88>(odd_low, odd_high);
+                columns[$at + 12] = _mm512_shuffle_i32x4::<0xdd>(odd_low, odd_high);
+            )*};
         }
+        columns!(0 1 2 3);
         columns
     }
 }

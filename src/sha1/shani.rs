@@ -6,16 +6,29 @@ use std::arch::x86_64::*;
 use super::BLOCK;
 use super::lanes::States;
 
-/// Compresses the first `blocks` blocks of `N` streams into their states.
+/// Does something for each of at most two streams. Written out one by one: the program is built small, which unrolls no
+/// loop, and streams that are counted lie in memory, not in registers.
+macro_rules! each {
+    ($lane:ident => $work:block) => {
+        let $lane = 0;
+        $work
+        if N > 1 {
+            let $lane = 1;
+            $work
+        }
+    };
+}
+
+/// Compresses the first `blocks` blocks of `N` streams, one or two, into their states.
 ///
 /// # Safety
 /// The processor must have SHA, SSSE3 and SSE4.1.
 ///
 /// # Panics
-/// When a stream holds fewer than `blocks` blocks.
+/// When a stream holds fewer than `blocks` blocks, or there are more than two.
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 pub(super) unsafe fn compress<const N: usize>(states: &mut States<N>, streams: &[&[u8]; N], blocks: usize) {
-    assert!(streams.iter().all(|stream| stream.len() / BLOCK >= blocks));
+    assert!(N <= 2 && streams.iter().all(|stream| stream.len() / BLOCK >= blocks));
     let mut abcd = [_mm_setzero_si128(); N];
     let mut e = [_mm_setzero_si128(); N];
     for lane in 0..N {
@@ -24,8 +37,11 @@ pub(super) unsafe fn compress<const N: usize>(states: &mut States<N>, streams: &
         e[lane] = _mm_set_epi32(last, 0, 0, 0);
     }
     for block in 0..blocks {
-        // SAFETY: every stream holds more than `block` whole blocks, see above.
-        let words = streams.map(|stream| unsafe { load(stream.as_ptr().add(block * BLOCK)) });
+        let mut words = [[_mm_setzero_si128(); 4]; N];
+        each!(lane => {
+            // SAFETY: every stream holds more than `block` whole blocks, see above.
+            words[lane] = unsafe { load(streams[lane].as_ptr().add(block * BLOCK)) };
+        });
         (abcd, e) = rounds(abcd, e, words);
     }
     for lane in 0..N {
@@ -48,11 +64,13 @@ pub(super) unsafe fn compress<const N: usize>(states: &mut States<N>, streams: &
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 unsafe fn load(block: *const u8) -> [__m128i; 4] {
     let reverse = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
-    [0, 1, 2, 3].map(|at| {
-        // SAFETY: within the 64 bytes; the load needs no alignment.
-        let words = unsafe { _mm_loadu_si128(block.cast::<__m128i>().add(at)) };
-        _mm_shuffle_epi8(words, reverse)
-    })
+    macro_rules! words {
+        ($($at:literal)*) => {
+            // SAFETY: within the 64 bytes; the load needs no alignment.
+            [$(_mm_shuffle_epi8(unsafe { _mm_loadu_si128(block.cast::<__m128i>().add($at)) }, reverse)),*]
+        };
+    }
+    words!(0 1 2 3)
 }
 
 /// One block of every stream, four rounds at a time. `e` holds the fifth word in its highest lane.
@@ -67,7 +85,7 @@ fn rounds<const N: usize>(
 
     macro_rules! four {
         ($f:literal, $t:literal) => {
-            for lane in 0..N {
+            each!(lane => {
                 let w = &mut words[lane];
                 if $t >= 4 {
                     let older = _mm_sha1msg1_epu32(w[$t & 3], w[($t + 1) & 3]);
@@ -80,7 +98,7 @@ fn rounds<const N: usize>(
                 };
                 e[lane] = abcd[lane];
                 abcd[lane] = _mm_sha1rnds4_epu32::<$f>(abcd[lane], e_and_words);
-            }
+            });
         };
     }
     macro_rules! twenty {
@@ -91,9 +109,9 @@ fn rounds<const N: usize>(
     twenty!(2, 10usize 11usize 12usize 13usize 14usize);
     twenty!(3, 15usize 16usize 17usize 18usize 19usize);
 
-    for lane in 0..N {
+    each!(lane => {
         e[lane] = _mm_sha1nexte_epu32(e[lane], e_before[lane]);
         abcd[lane] = _mm_add_epi32(abcd[lane], abcd_before[lane]);
-    }
+    });
     (abcd, e)
 }
