@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -239,6 +239,32 @@ fn two_rills_with_tiny_socket_buffers_trade_their_halves() {
     assert!(output.status.success(), "{:?}: {said}", output.status);
     torrent.compare(&folder.join("even")).unwrap();
     torrent.compare(&folder.join("odd")).unwrap();
+}
+
+/// Each side sees its own connection first: by which one goes must not depend on that, or both go.
+#[test]
+fn of_two_that_dial_each_other_the_one_with_the_greater_id_keeps_its_connection() {
+    let torrent = Torrent::single("twins.bin", 1 << 20, PIECE);
+    for (id, rill_keeps_its_own) in [(*b"-AA0001-000000000000", true), (*b"-ZZ0001-000000000000", false)] {
+        let folder = Folder::new("twins");
+        let file = torrent.write_file(&folder, &[]);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (ours, theirs) = (listener.local_addr().unwrap(), fresh_listener());
+        let get = Rill::get(&file, &folder.join("out")).args(["--peer", &ours.to_string()]);
+        let bind = [theirs.ip().to_string(), theirs.port().to_string()];
+        let _running = get.args(["--bind", &bind[0], "--port", &bind[1]]).start();
+        let shake = |stream| Link::shake(stream, torrent.info_hash, [0; 8], id).unwrap();
+        let dialled_by_rill = shake(listener.accept().unwrap().0);
+        let dialled_by_us = shake(TcpStream::connect(theirs).unwrap());
+        let (kept, lost) = if rill_keeps_its_own {
+            (dialled_by_rill, dialled_by_us)
+        } else {
+            (dialled_by_us, dialled_by_rill)
+        };
+        let gone = lost.hear_until(|_| false).unwrap_err();
+        assert_ne!(gone.kind(), ErrorKind::TimedOut, "one connection is enough");
+        while kept.hear(Duration::from_millis(200)).expect("the other connection stays").is_some() {}
+    }
 }
 
 /// One seeder held to 4 MiB/s, twelve leechers: they get it from each other.

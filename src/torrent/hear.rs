@@ -1,8 +1,8 @@
 //! What peers tell, and what follows from it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::peers::REST;
+use super::peers::{Peer, REST};
 use super::{Torrent, TorrentError};
 use crate::bitfield::Bitfield;
 use crate::compact;
@@ -14,6 +14,10 @@ use crate::report::{Event, PeerChange};
 use crate::swarm::Source;
 use crate::wire::client::client_name;
 use crate::wire::extension::ExtensionHandshake;
+
+/// Connections that both sides dialled within so long of each other were dialled at the same time: neither knew of the
+/// other one.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 impl Torrent<'_> {
     pub(super) fn hear(&mut self, letter: Letter, now: Instant) -> Result<(), TorrentError> {
@@ -50,11 +54,11 @@ impl Torrent<'_> {
     }
 
     fn met(&mut self, key: PeerKey, met: Met, now: Instant) {
-        let twin = self.is_twin(key, &met);
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        if twin {
-            return self.drop_peer(key, now);
+        if let Some(twin) = self.twin_of(key, &met) {
+            let worse = self.worse_of(twin, key, &met, now);
+            self.drop_peer(worse, now);
         }
+        let Some(peer) = self.peers.get_mut(key) else { return };
         self.finder.reached = true;
         peer.client = client_name(met.peer_id);
         peer.met = Some(met);
@@ -69,16 +73,27 @@ impl Torrent<'_> {
     }
 
     /// Both sides dialled each other, or a neighbour was heard over IPv4 and IPv6: one connection is enough.
-    fn is_twin(&self, key: PeerKey, met: &Met) -> bool {
-        let Some(peer) = self.peers.get(key) else { return false };
-        let came = |source| source == Source::Incoming;
+    fn twin_of(&self, key: PeerKey, met: &Met) -> Option<PeerKey> {
+        let peer = self.peers.get(key)?;
         let heard = |source| source == Source::Lsd;
-        self.peers.met().any(|(other, twin)| {
-            let crossed = twin.address.ip() == peer.address.ip() && came(twin.source) != came(peer.source);
-            other != key
-                && (crossed || heard(twin.source) || heard(peer.source))
+        let twin = self.peers.met().find(|(other, twin)| {
+            *other != key
+                && (is_crossed(twin, peer) || heard(twin.source) || heard(peer.source))
                 && twin.met.as_ref().is_some_and(|theirs| theirs.peer_id == met.peer_id)
-        })
+        });
+        twin.map(|(other, _)| other)
+    }
+
+    /// Which of two connections to one peer goes: the later one. But where both sides dialled at the same time, each
+    /// of them has seen another one first, and both would go; so the side with the greater peer id is the one that may
+    /// dial, as libtorrent has it, too.
+    fn worse_of(&self, first: PeerKey, second: PeerKey, met: &Met, now: Instant) -> PeerKey {
+        let (Some(one), Some(other)) = (self.peers.get(first), self.peers.get(second)) else { return second };
+        let at_once = now.saturating_duration_since(one.since) < AT_ONCE;
+        let may_dial = self.task.net.host.peer_id.as_bytes() > met.peer_id.as_bytes();
+        let keeps_second =
+            at_once && is_crossed(one, other) && (other.source != Source::Incoming) == may_dial;
+        if keeps_second { first } else { second }
     }
 
     fn got_extensions(&mut self, key: PeerKey, extensions: ExtensionHandshake, now: Instant) {
@@ -235,4 +250,10 @@ impl Torrent<'_> {
             peer.trade.rests_until = Some(now + REST);
         }
     }
+}
+
+/// Whether these came from one host, one way and the other.
+fn is_crossed(one: &Peer, other: &Peer) -> bool {
+    let came = |peer: &Peer| peer.source == Source::Incoming;
+    one.address.ip() == other.address.ip() && came(one) != came(other)
 }
