@@ -8,7 +8,7 @@ DESTDIR ?=
 # Everything is built for a named target, so that build scripts stay dynamic while rill itself is static
 # (.cargo/config.toml), and clippy, tests, documentation and program share one tree. Another one on the same machine:
 # `make TARGET=x86_64-unknown-linux-musl`.
-TARGET  ?= $(HOST)
+TARGET  := $(HOST)
 BUILD   := --locked --target $(TARGET)
 RILL    := target/$(TARGET)/release/rill
 PYTHON  ?= /usr/bin/python3

@@ -26,7 +26,7 @@ fn a_certificate_that_nobody_we_trust_has_signed_is_refused() {
     let folder = Folder::new("https");
     let desk = Tracker::start(Answer::Body(torrent().encode(&[])));
     let url = TlsDoor::before(&desk.url(), &TLS13).url(&format!("{}?a=b", desk.url()));
-    let get = || Rill::new(["get", "--json", &url, "--dir"]).arg(folder.join("out"));
+    let get = || Rill::new(["get", &url, "--dir"]).arg(folder.join("out"));
     get().run().expect(4).says("certificate");
     assert!(desk.announces().is_empty(), "nothing was asked before the certificate was seen");
     // The reason is that of the one who set the variable, not the server's.
