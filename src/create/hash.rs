@@ -262,9 +262,9 @@ impl Worker {
                 };
                 lane.rest.start += bytes.len() as u64;
                 self.job.done.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                feeds.push(Feed { running: &mut lane.running, bytes });
+                feeds.push(Feed { running: &mut lane.running, parts: vec![bytes] });
             }
-            advance(&mut feeds);
+            advance(feeds);
         }
         self.buffer = buffer;
         match shown.iter().find(|shown| shown.view.is_torn()) {

@@ -51,9 +51,8 @@ pub fn digest_many(parts: &[&[u8]]) -> Vec<[u8; 20]> {
 /// [`digest_many`] on a path of the caller's choice; on the active one when the processor lacks it.
 pub fn digest_many_on(path: Path, parts: &[&[u8]]) -> Vec<[u8; 20]> {
     let mut running: Vec<Running> = parts.iter().map(|_| Running::on(path)).collect();
-    let mut feeds: Vec<Feed<'_>> =
-        running.iter_mut().zip(parts).map(|(running, bytes)| Feed { running, bytes }).collect();
-    advance_on(path, &mut feeds);
+    let feeds = running.iter_mut().zip(parts).map(|(running, bytes)| Feed { running, parts: vec![bytes] });
+    advance_on(path, feeds.collect());
     running.into_iter().map(Running::finish).collect()
 }
 
@@ -62,29 +61,28 @@ pub fn digest_many_on(path: Path, parts: &[&[u8]]) -> Vec<[u8; 20]> {
 pub struct Feed<'a> {
     /// The hash to feed.
     pub running: &'a mut Running,
-    /// What to feed it, all of it.
-    pub bytes: &'a [u8],
+    /// What to feed it, all of it, one part behind the other.
+    pub parts: Vec<&'a [u8]>,
 }
 
-/// Feeds every hash all of its bytes, as many side by side as the processor can. The feeds are left empty.
+/// Feeds every hash all of its bytes, as many side by side as the processor can.
 ///
 /// Lengths may differ: a lane that is done takes the next feed that waits. It pays to hand over many at
 /// once; a single feed costs no more than [`Running::update`].
-pub fn advance(feeds: &mut [Feed<'_>]) {
+pub fn advance(feeds: Vec<Feed<'_>>) {
     advance_on(Path::active(), feeds);
 }
 
 /// [`advance`] on a path of the caller's choice; on the active one when the processor lacks it.
-pub fn advance_on(path: Path, feeds: &mut [Feed<'_>]) {
-    let path = path.or_active();
-    let mut waiting: Vec<Waiting<'_>> = Vec::with_capacity(feeds.len());
-    for feed in feeds {
-        let bytes = std::mem::take(&mut feed.bytes);
-        if let Some(whole) = feed.running.take_in(bytes) {
-            waiting.push(whole);
+pub fn advance_on(path: Path, feeds: Vec<Feed<'_>>) {
+    let mut waiting = Vec::with_capacity(feeds.len());
+    for Feed { running, parts } in feeds {
+        match &mut running.0 {
+            Kind::Open(open) => waiting.extend(Waiting::new(open, parts)),
+            Kind::Smol(smol) => parts.into_iter().for_each(|part| smol.update(part)),
         }
     }
-    schedule::run(path, waiting);
+    schedule::run(path.or_active(), waiting);
 }
 
 /// A SHA-1 on its way: what has been fed so far. About a hundred bytes, so that thousands can be kept.
@@ -138,8 +136,12 @@ impl Running {
 
     /// Feeds these bytes to this hash alone; with several at hand, [`advance`] is faster.
     pub fn update(&mut self, bytes: &[u8]) {
-        if let Some(waiting) = self.take_in(bytes) {
-            schedule::lone(waiting.state, waiting.blocks);
+        match &mut self.0 {
+            Kind::Open(open) => {
+                let blocks = open.take_in(bytes);
+                schedule::lone(&mut open.state, blocks);
+            }
+            Kind::Smol(smol) => smol.update(bytes),
         }
     }
 
@@ -150,21 +152,12 @@ impl Running {
             Kind::Smol(smol) => smol.digest().bytes(),
         }
     }
-
-    /// Takes in what doesn't fill whole blocks; hands out the blocks that are left to be compressed, if any.
-    fn take_in<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Waiting<'a>> {
-        match &mut self.0 {
-            Kind::Open(open) => open.take_in(bytes),
-            Kind::Smol(smol) => {
-                smol.update(bytes);
-                None
-            }
-        }
-    }
 }
 
 impl Open {
-    fn take_in<'a>(&'a mut self, mut bytes: &'a [u8]) -> Option<Waiting<'a>> {
+    /// Takes in what doesn't fill whole blocks; hands out the blocks that are to be compressed into `state` before
+    /// anything else is done with it.
+    fn take_in<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
         let filled = self.filled();
         self.length += bytes.len() as u64;
         if filled > 0 {
@@ -172,13 +165,13 @@ impl Open {
             self.partial[filled..filled + taken].copy_from_slice(&bytes[..taken]);
             bytes = &bytes[taken..];
             if filled + taken < BLOCK {
-                return None;
+                return &[];
             }
             schedule::lone(&mut self.state, &self.partial);
         }
         let (blocks, rest) = bytes.split_at(bytes.len() / BLOCK * BLOCK);
         self.partial[..rest.len()].copy_from_slice(rest);
-        (!blocks.is_empty()).then_some(Waiting { state: &mut self.state, blocks })
+        blocks
     }
 
     /// Bytes that wait in `partial`.

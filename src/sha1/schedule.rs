@@ -6,25 +6,49 @@ use std::cmp::Reverse;
 use std::vec::IntoIter;
 
 use super::lanes::{self, States};
-use super::{BLOCK, Path, State};
+use super::{BLOCK, Open, Path, State};
 
 #[cfg(target_arch = "aarch64")]
 use super::{arm, neon};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512, avx512vl, shani};
 
-/// Whole blocks, at least one, and the state they go into.
+/// A hash, and what is to be compressed into it next: whole blocks, at least one.
 pub(super) struct Waiting<'a> {
-    pub(super) state: &'a mut State,
-    pub(super) blocks: &'a [u8],
+    open: &'a mut Open,
+    blocks: &'a [u8],
+    behind: IntoIter<&'a [u8]>,
+}
+
+impl<'a> Waiting<'a> {
+    /// `None` when these parts don't fill a block: they wait in the hash then.
+    pub(super) fn new(open: &'a mut Open, parts: Vec<&'a [u8]>) -> Option<Self> {
+        let mut waiting = Self { open, blocks: &[], behind: parts.into_iter() };
+        waiting.goes_on().then_some(waiting)
+    }
+
+    /// Whether blocks are left; those of the next part, when the ones of the last are done.
+    fn goes_on(&mut self) -> bool {
+        while self.blocks.is_empty() {
+            let Some(part) = self.behind.next() else { return false };
+            self.blocks = self.open.take_in(part);
+        }
+        true
+    }
+
+    fn bytes(&self) -> usize {
+        self.blocks.len() + self.behind.as_slice().iter().map(|part| part.len()).sum::<usize>()
+    }
 }
 
 /// Compresses everything that waits.
 pub(super) fn run(path: Path, mut waiting: Vec<Waiting<'_>>) {
     // The longest first, so that the lanes empty at about the same time.
-    waiting.sort_unstable_by_key(|stream| Reverse(stream.blocks.len()));
-    for stream in side_by_side(path, waiting) {
-        lone(stream.state, stream.blocks);
+    waiting.sort_unstable_by_key(|stream| Reverse(stream.bytes()));
+    for mut stream in side_by_side(path, waiting) {
+        while stream.goes_on() {
+            lone(&mut stream.open.state, std::mem::take(&mut stream.blocks));
+        }
     }
 }
 
@@ -136,10 +160,10 @@ fn in_lanes<'a, const N: usize>(
         let shortest = lanes.iter().map(|lane| lane.blocks.len()).min().expect("`worth` is at least two");
         kernel(&mut states, &streams, shortest / BLOCK);
         for (at, lane) in lanes.iter_mut().enumerate() {
-            *lane.state = states.get(at);
+            lane.open.state = states.get(at);
             lane.blocks = &lane.blocks[shortest..];
         }
-        lanes.retain(|lane| !lane.blocks.is_empty());
+        lanes.retain_mut(Waiting::goes_on);
     }
 }
 
@@ -151,6 +175,6 @@ fn refill<'a, const N: usize>(
 ) {
     lanes.extend(waiting.take(N - lanes.len()));
     for (at, lane) in lanes.iter().enumerate() {
-        states.put(at, lane.state);
+        states.put(at, &lane.open.state);
     }
 }

@@ -145,10 +145,9 @@ impl Lanes {
                 }
             };
             lane.at += bytes.len() as u32;
-            feeds.push(Feed { running: &mut lane.running, bytes });
+            feeds.push(Feed { running: &mut lane.running, parts: vec![bytes] });
         }
-        sha1::advance(&mut feeds);
-        drop(feeds);
+        sha1::advance(feeds);
         lanes.retain(|lane| !gone.contains(&lane.piece));
         Ok(())
     }

@@ -14,15 +14,17 @@ use crate::sha1::{Feed, Running, advance};
 /// Pieces that are worth hashing together: as many as the widest registers hold.
 const ENOUGH_PIECES: usize = 16;
 
-/// How long parts wait for company at first: what a kill in that time would lose must be fetched again.
-const FIRST_PATIENCE: Duration = Duration::from_millis(3);
+/// How long parts wait for company where little comes: what a kill in that time would lose must be fetched again.
+const SHORT_PATIENCE: Duration = Duration::from_millis(3);
 
-/// Where that much has gathered within [`FIRST_PATIENCE`], more comes fast enough to fill the widest registers,
-/// in bytes.
-const FAST_BYTES: u64 = 2 * SPAN_BYTES as u64;
-
-/// How long parts wait for company then. Nobody waits when nothing more is to come, or memory is short.
+/// How long they wait where [`FAST`] comes. Nobody waits when nothing more is to come, or memory is short.
 const PATIENCE: Duration = Duration::from_millis(25);
+
+/// From this speed on, in bytes per second, hashing one by one is felt, and company comes soon.
+const FAST: f64 = 64.0 * 1024.0 * 1024.0;
+
+/// The part of the memory that is for what waits to be hashed.
+pub const WAITING_SHARE: u64 = 4;
 
 /// The pieces that are being put together.
 #[derive(Debug)]
@@ -31,10 +33,13 @@ pub struct Assembly {
     held_bytes: u64,
     ripe_since: Option<Instant>,
     ripe_bytes: u64,
+    hashed_at: Option<Instant>,
+    /// How long parts wait for company, by how fast they came before the last hashing.
+    patience: Duration,
     /// How many pieces have parts that came since the last hashing.
     ripe_pieces: usize,
-    /// How many pieces are all here, and wait for their hash.
-    whole_pieces: usize,
+    /// Bytes of pieces that are all here, and wait for their hash.
+    whole_bytes: u64,
     /// Buffers for the next jobs, so that their pages needn't be zeroed by the kernel again.
     spare: Vec<Vec<u8>>,
     spare_bytes: u64,
@@ -82,8 +87,10 @@ impl Assembly {
             held_bytes: 0,
             ripe_since: None,
             ripe_bytes: 0,
+            hashed_at: None,
+            patience: SHORT_PATIENCE,
             ripe_pieces: 0,
-            whole_pieces: 0,
+            whole_bytes: 0,
             spare: Vec::new(),
             spare_bytes: 0,
             lent_bytes: 0,
@@ -173,7 +180,9 @@ impl Assembly {
         piece.parts.insert(range.begin, Part { job, by });
         piece.here += range.length;
         self.ripe_pieces += usize::from(!std::mem::replace(&mut piece.is_ripe, true));
-        self.whole_pieces += usize::from(piece.here == length);
+        if piece.here == length {
+            self.whole_bytes += u64::from(length);
+        }
         self.ripe_bytes += u64::from(range.length);
         self.ripe_since.get_or_insert(now);
     }
@@ -183,30 +192,27 @@ impl Assembly {
         let since = self.ripe_since?;
         let enough = self.ripe_bytes >= u64::from(SPAN_BYTES) * ENOUGH_PIECES as u64
             || self.ripe_pieces >= ENOUGH_PIECES;
-        let patience = if self.ripe_bytes >= FAST_BYTES { PATIENCE } else { FIRST_PATIENCE };
-        Some(if enough { since } else { since + patience })
+        Some(if enough { since } else { since + self.patience })
     }
 
-    /// Whether hashing now would make room: some piece is all here.
-    pub fn has_whole(&self) -> bool {
-        self.whole_pieces > 0
+    /// Whether hashing now would make room worth the while: pieces that are all here fill the part of the memory that
+    /// is meant for them. Hashed as each comes, they would go one by one where many peers share the memory.
+    pub fn has_its_share(&self) -> bool {
+        self.whole_bytes > 0 && self.whole_bytes >= self.budget / WAITING_SHARE
     }
 
     /// Hashes what can be hashed, many pieces side by side, and gives the pieces that are whole, in the order in
     /// which they stand in the file: written so, they cost the kernel least.
-    pub fn hash(&mut self) -> Vec<Finished> {
+    pub fn hash(&mut self, now: Instant) -> Vec<Finished> {
+        let took = self.hashed_at.replace(now).map(|before| now.saturating_duration_since(before));
+        let is_fast = took.is_some_and(|took| self.ripe_bytes as f64 >= FAST * took.as_secs_f64());
+        self.patience = if is_fast { PATIENCE } else { SHORT_PATIENCE };
         self.ripe_since = None;
         self.ripe_bytes = 0;
         self.ripe_pieces = 0;
-        self.whole_pieces = 0;
+        self.whole_bytes = 0;
         self.open.values_mut().for_each(|piece| piece.is_ripe = false);
-        loop {
-            let mut feeds: Vec<Feed<'_>> = self.open.values_mut().filter_map(Piece::next_feed).collect();
-            if feeds.is_empty() {
-                break;
-            }
-            advance(&mut feeds);
-        }
+        advance(self.open.values_mut().filter_map(Piece::next_feed).collect());
         let whole = self.open.extract_if(|_, piece| piece.hashed == piece.length);
         let mut finished: Vec<Finished> = whole
             .map(|(piece, Piece { parts, running, .. })| Finished {
@@ -223,7 +229,9 @@ impl Assembly {
     pub fn forget(&mut self, piece: PieceIndex) {
         if let Some(Piece { parts, is_ripe, here, length, .. }) = self.open.remove(&piece) {
             self.ripe_pieces -= usize::from(is_ripe);
-            self.whole_pieces -= usize::from(is_ripe && here == length);
+            if is_ripe && here == length {
+                self.whole_bytes -= u64::from(length);
+            }
             self.done_with(parts.into_values().collect());
         }
     }
@@ -238,11 +246,17 @@ impl Assembly {
 }
 
 impl Piece {
-    /// The bytes right behind what has been hashed, if they are here; they count as hashed then.
+    /// The bytes right behind what has been hashed, as far as they are here without a gap; they count as hashed then.
     fn next_feed(&mut self) -> Option<Feed<'_>> {
-        let part = self.parts.get(&self.hashed)?;
-        self.hashed = part.job.range.end();
-        Some(Feed { running: &mut self.running, bytes: &part.job.buffer })
+        let mut parts = Vec::new();
+        for part in self.parts.range(self.hashed..).map(|(_, part)| part) {
+            if part.job.range.begin != self.hashed {
+                break;
+            }
+            self.hashed = part.job.range.end();
+            parts.push(&part.job.buffer[..]);
+        }
+        (!parts.is_empty()).then_some(Feed { running: &mut self.running, parts })
     }
 }
 
@@ -270,7 +284,7 @@ mod tests {
                 assembly.add(Job { range, buffer }, PeerKey(index), length as u32, now);
             }
             assert!(assembly.ripe_at().is_some_and(|at| at <= now + PATIENCE));
-            finished.extend(assembly.hash());
+            finished.extend(assembly.hash(now));
             assert_eq!(assembly.ripe_at(), None);
         }
         assert_eq!(finished.len(), 20);
@@ -290,7 +304,7 @@ mod tests {
     #[test]
     fn a_lone_part_waits_for_company_and_not_for_long() {
         let geometry = Geometry::new(64_000_000, 1_000_000).unwrap();
-        let (mut assembly, now) = (Assembly::new(32 << 20), Instant::now());
+        let (mut assembly, now) = (Assembly::new(8_000_000), Instant::now());
         for index in 0..ENOUGH_PIECES as u32 {
             assert!(assembly.ripe_at().is_none_or(|at| at > now));
             assert!(index == 0 || assembly.ripe_at().is_some_and(|at| at <= now + PATIENCE));
@@ -298,18 +312,49 @@ mod tests {
             assembly.add(Job { range, buffer: vec![0; 16_384] }, PeerKey(0), 1_000_000, now);
         }
         assert_eq!(assembly.ripe_at(), Some(now));
-        assert!(assembly.hash().is_empty());
+        assert!(assembly.hash(now).is_empty());
 
         let range = geometry.range(0, 16_384, 16_384).unwrap();
         assembly.add(Job { range, buffer: vec![0; 16_384] }, PeerKey(0), 1_000_000, now);
         assert!(assembly.ripe_at().is_some_and(|at| at > now), "those without a new part are no company");
         assembly.forget(range.piece);
-        assert!(!assembly.has_whole());
-        let range = geometry.range(1, 16_384, 1_000_000 - 16_384).unwrap();
-        assembly.add(Job { range, buffer: vec![0; range.length as usize] }, PeerKey(0), 1_000_000, now);
-        assert!(assembly.has_whole());
-        assert_eq!(assembly.hash().len(), 1);
-        assert!(!assembly.has_whole());
+        let complete = |assembly: &mut Assembly, index| {
+            let range = geometry.range(index, 16_384, 1_000_000 - 16_384).unwrap();
+            assembly.add(Job { range, buffer: vec![0; range.length as usize] }, PeerKey(0), 1_000_000, now);
+        };
+        complete(&mut assembly, 1);
+        assert!(!assembly.has_its_share(), "an eighth of the memory isn't worth a lane alone");
+        complete(&mut assembly, 2);
+        assert!(assembly.has_its_share());
+        assembly.forget(geometry.piece(2).unwrap());
+        assert!(!assembly.has_its_share());
+        complete(&mut assembly, 3);
+        assert_eq!(assembly.hash(now).len(), 2);
+        assert!(!assembly.has_its_share());
+    }
+
+    #[test]
+    fn parts_wait_longer_where_much_comes() {
+        let geometry = Geometry::new(64 << 20, 1 << 20).unwrap();
+        let (mut assembly, start) = (Assembly::new(32 << 20), Instant::now());
+        let mut indices = 0..;
+        let mut patience_after = |length: u32, at: Instant| {
+            let range = geometry.range(indices.next().unwrap(), 0, length).unwrap();
+            assembly.add(Job { range, buffer: vec![0; length as usize] }, PeerKey(0), 1 << 20, at);
+            let ripe_at = assembly.ripe_at().unwrap();
+            assembly.hash(ripe_at);
+            ripe_at - at
+        };
+        assert_eq!(patience_after(1 << 20, start), SHORT_PATIENCE, "how fast it comes isn't known yet");
+        let soon = start + Duration::from_millis(8);
+        assert_eq!(patience_after(1 << 20, soon), SHORT_PATIENCE);
+        let later = start + Duration::from_millis(500);
+        assert_eq!(patience_after(1 << 20, later), PATIENCE, "1 MiB came within 11 ms");
+        assert_eq!(
+            patience_after(1 << 20, later + PATIENCE),
+            SHORT_PATIENCE,
+            "1 MiB came within half a second"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::TorrentError;
-use super::assembly::Assembly;
+use super::assembly::{Assembly, WAITING_SHARE};
 use super::suspicion::Suspicion;
 use super::tally::Tally;
 use super::task::Task;
@@ -129,10 +129,9 @@ impl Content {
             <= self.budget + DUPLICATE_ROOM
     }
 
-    /// How much one of so many peers may hold, in bytes: memory is shared fairly, and a quarter of it is for
-    /// what waits to be hashed.
+    /// How much one of so many peers may hold, in bytes: what isn't for pieces that wait to be hashed is shared fairly.
     pub fn share_of_memory(&self, peers: usize) -> u32 {
-        let fair = self.budget / 4 * 3 / peers.max(1) as u64;
+        let fair = (self.budget - self.budget / WAITING_SHARE) / peers.max(1) as u64;
         fair.clamp(u64::from(BLOCK_BYTES), MOST_HELD) as u32
     }
 }

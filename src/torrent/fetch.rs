@@ -128,7 +128,7 @@ impl Torrent<'_> {
     /// Hashes what has gathered. What is whole and right is to be written next.
     pub(super) fn hash_gathered(&mut self, now: Instant) {
         let Some(content) = &mut self.content else { return };
-        let finished = content.assembly.hash();
+        let finished = content.assembly.hash(now);
         let (good, bad): (Vec<_>, Vec<_>) = finished
             .into_iter()
             .partition(|finished| finished.digest == content.info.hashes[finished.piece.as_usize()]);

@@ -153,11 +153,13 @@ impl Torrent<'_> {
     fn should_hash(&self, now: Instant) -> bool {
         let Some(content) = &self.content else { return false };
         let Some(ripe_at) = content.assembly.ripe_at() else { return false };
-        let nothing_to_come = content.assembly.lent_bytes() == 0;
+        let assembly = &content.assembly;
+        let all_here = assembly.held_bytes() == content.picker.open_bytes();
         let starved = content.room() < u64::from(content.info.geometry.piece_bytes());
         ripe_at <= now
-            || nothing_to_come
-            || (starved && content.assembly.has_whole() && self.inbox.is_empty())
+            || all_here
+            || assembly.lent_bytes() == 0
+            || (starved && assembly.has_its_share() && self.inbox.is_empty())
     }
 
     /// All that is missing has been asked of someone.
