@@ -198,7 +198,7 @@ impl Assembly {
     /// Whether hashing now would make room worth the while: pieces that are all here fill the part of the memory that
     /// is meant for them. Hashed as each comes, they would go one by one where many peers share the memory.
     pub fn has_its_share(&self) -> bool {
-        self.whole_bytes > 0 && self.whole_bytes >= self.budget / WAITING_SHARE
+        self.whole_bytes >= self.budget / WAITING_SHARE
     }
 
     /// Hashes what can be hashed, many pieces side by side, and gives the pieces that are whole, in the order in
@@ -229,7 +229,7 @@ impl Assembly {
     pub fn forget(&mut self, piece: PieceIndex) {
         if let Some(Piece { parts, is_ripe, here, length, .. }) = self.open.remove(&piece) {
             self.ripe_pieces -= usize::from(is_ripe);
-            if is_ripe && here == length {
+            if here == length {
                 self.whole_bytes -= u64::from(length);
             }
             self.done_with(parts.into_values().collect());

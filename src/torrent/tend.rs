@@ -152,8 +152,8 @@ impl Torrent<'_> {
     /// Many pieces hashed together cost less each; but nobody waits for company that can't come.
     fn should_hash(&self, now: Instant) -> bool {
         let Some(content) = &self.content else { return false };
-        let Some(ripe_at) = content.assembly.ripe_at() else { return false };
         let assembly = &content.assembly;
+        let Some(ripe_at) = assembly.ripe_at() else { return false };
         let all_here = assembly.held_bytes() == content.picker.open_bytes();
         let starved = content.room() < u64::from(content.info.geometry.piece_bytes());
         ripe_at <= now
