@@ -10,7 +10,7 @@ pub mod paths; //    where things go, and what is in the way
 pub mod survey; //   what is there already
 pub mod selection; // which files are wanted
 pub mod allocate; // blocks reserved before anything is mapped
-pub mod map; //      the memory map the owner writes through
+pub mod map; //      the memory map that huge pages are written through
 pub mod files; //    the files as they stand, a bounded number of them open
 pub mod reader; //   verified bytes, read for those who want them
 pub mod resume; //   saved progress that never claims a byte that isn't there

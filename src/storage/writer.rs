@@ -1,8 +1,7 @@
-//! Where verified bytes are written: through the map, and into the disk thread's hands.
+//! Where verified bytes are written: huge pages through the map, the rest with pwritev(2), and all of it into the disk
+//! thread's hands.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,22 +10,21 @@ use std::time::{Duration, Instant};
 use super::disk::{Batch, Disk, News};
 use super::error::StorageError;
 use super::files::Files;
-use super::map::Map;
+use super::map::{Map, TOGETHER_BYTES};
 use super::resume::Saved;
 use super::shelf::Shelf;
 use super::spans::{Home, Run};
 use crate::bitfield::Bitfield;
 use crate::geometry::{PieceIndex, Range};
-use crate::sys::file::{self, Access};
+use crate::sys::file::{self, Access, write_all_at};
 use crate::sys::memory_limit;
 
 /// How many files of a torrent are open to write, and mapped, at once: pieces of one torrent are filled in many
 /// places at a time, and the handler of [`bus`](crate::sys::bus) knows this many by name.
 const MAX_OPEN_TO_WRITE: usize = 32;
 
-/// Shorter files are written with pwrite(2), in bytes: a map costs three system calls and a page table, for a file
-/// that is written once or twice; and pages that a write covers whole need not be zeroed first.
-const MAP_FROM_BYTES: u64 = 1024 * 1024;
+/// Shorter files, in bytes, are flushed together now and then: they are written once or twice.
+const OWN_WRITE_BACK_BYTES: u64 = 1024 * 1024;
 
 /// How much is gathered before the disk thread hears of it, in bytes: it wakes a few hundred times a GiB at most,
 /// and the device is never idle for long.
@@ -186,7 +184,7 @@ impl Writer {
             Home::File(index) => {
                 let open = self.open(index)?;
                 open.write(run.offset, bytes)?;
-                open.map.is_some().then(|| Arc::clone(&open.file))
+                (open.length >= OWN_WRITE_BACK_BYTES).then(|| Arc::clone(&open.file))
             }
         };
         self.batch.homes.insert(run.home);
@@ -249,38 +247,60 @@ impl Open {
         let file =
             file::open(&path, Access::Write).map_err(|error| StorageError::io("open", &path, error))?;
         check_length(&file, &path, length)?;
-        let map = match usize::try_from(length) {
-            Ok(bytes) if length >= MAP_FROM_BYTES => {
-                let map = Map::new(&file, bytes, &path);
-                Some(map.map_err(|error| StorageError::io("map", &path, error))?)
-            }
-            _ => None,
-        };
+        let map = Map::new(&file, length, &path);
         Ok(Self { file: Arc::new(file), map, length, path })
     }
 
-    fn write(&mut self, offset: u64, bytes: &[&[u8]]) -> Result<(), StorageError> {
-        let written = match &mut self.map {
-            Some(map) => map.write(offset as usize, bytes),
-            None => {
-                // A plain write would make a file that was cut short long again, with zeros where data was.
-                check_length(&self.file, &self.path, self.length)?;
-                write_all_at(&self.file, bytes, offset)
+    fn write(&mut self, offset: u64, parts: &[&[u8]]) -> Result<(), StorageError> {
+        let mut front = Front { part: &[], rest: parts };
+        let mut at = offset;
+        loop {
+            let parts = front.take((TOGETHER_BYTES - at % TOGETHER_BYTES) as usize);
+            let length: usize = parts.iter().map(|part| part.len()).sum();
+            if length == 0 {
+                return Ok(());
             }
-        };
-        written.or_else(|error| {
-            check_length(&self.file, &self.path, self.length)?;
-            Err(StorageError::io("write", &self.path, error))
-        })
+            let written = match &mut self.map {
+                Some(map) if length as u64 == TOGETHER_BYTES => map.write(at as usize, &parts),
+                _ => {
+                    // A plain write would make a file that was cut short long again, with zeros where data was.
+                    check_length(&self.file, &self.path, self.length)?;
+                    write_all_at(&self.file, &parts, at)
+                }
+            };
+            written.or_else(|error| {
+                check_length(&self.file, &self.path, self.length)?;
+                Err(StorageError::io("write", &self.path, error))
+            })?;
+            at += length as u64;
+        }
     }
 }
 
-fn write_all_at(file: &File, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
-    for part in parts {
-        file.write_all_at(part, offset)?;
-        offset += part.len() as u64;
+/// Bytes that lie in several places, to be taken from their front.
+struct Front<'p, 'b> {
+    part: &'b [u8],
+    rest: &'p [&'b [u8]],
+}
+
+impl<'b> Front<'_, 'b> {
+    /// The next bytes, so many at most; none only when none are left.
+    fn take(&mut self, most: usize) -> Vec<&'b [u8]> {
+        let (mut taken, mut missing) = (Vec::new(), most);
+        while missing > 0 {
+            if let ([], [next, rest @ ..]) = (self.part, self.rest) {
+                (self.part, self.rest) = (next, rest);
+            }
+            let (now, later) = self.part.split_at(self.part.len().min(missing));
+            if now.is_empty() && self.rest.is_empty() {
+                break;
+            }
+            taken.push(now);
+            missing -= now.len();
+            self.part = later;
+        }
+        taken
     }
-    Ok(())
 }
 
 /// Sees to it that nobody cut the file short.

@@ -1,10 +1,10 @@
 //! What std's files lack: blocks reserved ahead, opening without following links, renaming without
-//! replacing, steady write-back, and advice about the page cache.
+//! replacing, writing from several places in one call, steady write-back, and advice about the page cache.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -145,6 +145,33 @@ pub fn sync_file_system(file: &File) -> io::Result<()> {
     checked(unsafe { libc::syncfs(file.as_raw_fd()) }).map(drop)
 }
 
+/// Writes the parts, each behind the one before, to `offset`. The kernel makes one large page for what comes in one
+/// call, where a call for each part would make it many small ones.
+///
+/// # Errors
+/// As pwritev(2); a part of the bytes may be written then.
+pub fn write_all_at(file: &File, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+    /// More slices are refused: IOV_MAX of Linux.
+    const MOST_SLICES: usize = 1024;
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut rest = slices.as_mut_slice();
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let count = rest.len().min(MOST_SLICES) as libc::c_int;
+        let at = signed(offset)?;
+        // SAFETY: an IoSlice is an iovec (std says so) of a live slice, and at least `count` of them stand there.
+        let call =
+            || checked(unsafe { libc::pwritev(file.as_raw_fd(), rest.as_ptr().cast(), count, at) } as i64);
+        let written = again(call)? as usize;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        offset += written as u64;
+        IoSlice::advance_slices(&mut rest, written);
+    }
+    Ok(())
+}
+
 /// Starts writing these bytes of the file to the device and doesn't wait for it. A hint: failures and file
 /// systems that can't are left for fdatasync(2) to meet.
 pub fn start_write_back(file: &File, range: Range<u64>) {
@@ -278,6 +305,22 @@ mod tests {
         assert!(disk_free(&dir).unwrap() > 0);
         wait_write_back(&file, 0..1_000_000);
         sync_folder(&dir).unwrap();
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn parts_are_written_behind_each_other_however_many() {
+        let dir = folder("parts");
+        let file = open(&dir.join("a"), Access::CreateNew).unwrap();
+        write_all_at(&file, &[b"", b"ab", b"", b"c", b""], 5).unwrap();
+        write_all_at(&file, &[], 1_000).unwrap();
+        write_all_at(&file, &[b"", b""], 1_000).unwrap();
+        assert_eq!(fs::read(dir.join("a")).unwrap(), b"\0\0\0\0\0abc");
+        let many: Vec<Vec<u8>> = (0..3_000_u32).map(|at| vec![at as u8; at as usize % 7]).collect();
+        write_all_at(&file, &many.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1).unwrap();
+        assert_eq!(fs::read(dir.join("a")).unwrap()[1..], many.concat());
+        let read_only = open(&dir.join("a"), Access::Read).unwrap();
+        assert!(write_all_at(&read_only, &[b"x"], 0).is_err());
         fs::remove_dir_all(dir).unwrap();
     }
 
