@@ -7,12 +7,13 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from bench.measure import FOLDER, Bench
+from bench.measure import ASIDE, FOLDER, Bench
 from bench.modes import GROUPS, MODES
 from clients.rill import ROOT, Rill
 
@@ -70,11 +71,14 @@ def main() -> int:
     bench.failed = False
     report = [*machine(), size(), f"load before: {os.getloadavg()[0]:.1f}; medians of {args.rounds} rounds", ""]
     print("\n".join(report), flush=True)
-    for mode in modes:
-        for table in MODES[mode](bench):
-            report.append(table.render())
-            print(report[-1], flush=True)
-            (FOLDER / "report.md").write_text("\n".join(report))
+    try:
+        for mode in modes:
+            for table in MODES[mode](bench):
+                report.append(table.render())
+                print(report[-1], flush=True)
+                (FOLDER / "report.md").write_text("\n".join(report))
+    finally:
+        shutil.rmtree(ASIDE, ignore_errors=True)
     print(f"kept in {(FOLDER / 'report.md').relative_to(ROOT)}")
     return 1 if bench.failed else 0
 
