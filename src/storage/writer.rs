@@ -314,3 +314,47 @@ pub fn check_length(file: &File, path: &Path, expected: u64) -> Result<(), Stora
         false => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Scratch;
+    use super::*;
+
+    const LENGTH: u64 = 3 * TOGETHER_BYTES + 5_000;
+
+    fn opened(scratch: &Scratch) -> (PathBuf, Open) {
+        let path = scratch.path().join("a");
+        file::open(&path, Access::CreateNew).unwrap().set_len(LENGTH).unwrap();
+        (path.clone(), Open::new(path, LENGTH).unwrap())
+    }
+
+    #[test]
+    fn parts_of_any_length_stand_behind_each_other_across_huge_pages() {
+        let scratch = Scratch::new();
+        let (path, mut open) = opened(&scratch);
+        let content: Vec<u8> = (0..LENGTH).map(|at| (at % 251) as u8).collect();
+        let begin = 1_000;
+        let mut parts: Vec<&[u8]> = content[begin..].chunks(300_001).collect();
+        parts.insert(3, &[]);
+        parts.push(&[]);
+        open.write(begin as u64, &parts).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(bytes[..begin], [0; 1_000]);
+        assert!(bytes[begin..] == content[begin..]);
+    }
+
+    #[test]
+    fn a_file_cut_short_is_not_made_long_again() {
+        let scratch = Scratch::new();
+        let (path, mut open) = opened(&scratch);
+        file::open(&path, Access::Write).unwrap().set_len(10).unwrap();
+        for offset in [5, TOGETHER_BYTES, LENGTH - 3] {
+            let refused = open.write(offset, &[&[1; 3]]).unwrap_err();
+            assert!(
+                matches!(refused, StorageError::Truncated { expected: LENGTH, found: 10, .. }),
+                "{refused}"
+            );
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 10);
+    }
+}
