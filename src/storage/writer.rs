@@ -64,10 +64,16 @@ struct Open {
     path: PathBuf,
 }
 
-/// Bytes that stand behind each other in one home, and in several places in memory.
+/// Bytes that stand behind each other in one home, and in several places in memory. It ends where a huge page does.
 struct Stretch<'b> {
     run: Run,
     bytes: Vec<&'b [u8]>,
+}
+
+impl Stretch<'_> {
+    fn is_continued_at(&self, home: Home, offset: u64) -> bool {
+        self.run.home == home && self.run.end() == offset && !offset.is_multiple_of(TOGETHER_BYTES)
+    }
 }
 
 impl Writer {
@@ -158,15 +164,19 @@ impl Writer {
             let start = self.files.info.geometry.offset_of(range.piece) + u64::from(range.begin);
             let mut rest = *bytes;
             for run in self.files.spans.runs(start, u64::from(range.length)) {
-                let (now, later) = rest.split_at(run.length as usize);
-                match stretches.last_mut() {
-                    Some(last) if last.run.home == run.home && last.run.end() == run.offset => {
-                        last.run.length += run.length;
-                        last.bytes.push(now);
+                let mut offset = run.offset;
+                while offset < run.end() {
+                    let length = (run.end() - offset).min(TOGETHER_BYTES - offset % TOGETHER_BYTES);
+                    let (now, later) = rest.split_at(length as usize);
+                    match stretches.last_mut() {
+                        Some(last) if last.is_continued_at(run.home, offset) => {
+                            last.run.length += length;
+                            last.bytes.push(now);
+                        }
+                        _ => stretches.push(Stretch { run: Run { offset, length, ..run }, bytes: vec![now] }),
                     }
-                    _ => stretches.push(Stretch { run, bytes: vec![now] }),
+                    (rest, offset) = (later, offset + length);
                 }
-                rest = later;
             }
         }
         stretches
@@ -183,7 +193,7 @@ impl Writer {
             }
             Home::File(index) => {
                 let open = self.open(index)?;
-                open.write(run.offset, bytes)?;
+                open.write(run, bytes)?;
                 (open.length >= OWN_WRITE_BACK_BYTES).then(|| Arc::clone(&open.file))
             }
         };
@@ -251,55 +261,19 @@ impl Open {
         Ok(Self { file: Arc::new(file), map, length, path })
     }
 
-    fn write(&mut self, offset: u64, parts: &[&[u8]]) -> Result<(), StorageError> {
-        let mut front = Front { part: &[], rest: parts };
-        let mut at = offset;
-        loop {
-            let parts = front.take((TOGETHER_BYTES - at % TOGETHER_BYTES) as usize);
-            let length: usize = parts.iter().map(|part| part.len()).sum();
-            if length == 0 {
-                return Ok(());
-            }
-            let written = match &mut self.map {
-                Some(map) if length as u64 == TOGETHER_BYTES => map.write(at as usize, &parts),
-                _ => {
-                    // A plain write would make a file that was cut short long again, with zeros where data was.
-                    check_length(&self.file, &self.path, self.length)?;
-                    write_all_at(&self.file, &parts, at)
-                }
-            };
-            written.or_else(|error| {
+    fn write(&mut self, run: &Run, parts: &[&[u8]]) -> Result<(), StorageError> {
+        let written = match &mut self.map {
+            Some(map) if run.length == TOGETHER_BYTES => map.write(run.offset as usize, parts),
+            _ => {
+                // A plain write would make a file that was cut short long again, with zeros where data was.
                 check_length(&self.file, &self.path, self.length)?;
-                Err(StorageError::io("write", &self.path, error))
-            })?;
-            at += length as u64;
-        }
-    }
-}
-
-/// Bytes that lie in several places, to be taken from their front.
-struct Front<'p, 'b> {
-    part: &'b [u8],
-    rest: &'p [&'b [u8]],
-}
-
-impl<'b> Front<'_, 'b> {
-    /// The next bytes, so many at most; none only when none are left.
-    fn take(&mut self, most: usize) -> Vec<&'b [u8]> {
-        let (mut taken, mut missing) = (Vec::new(), most);
-        while missing > 0 {
-            if let ([], [next, rest @ ..]) = (self.part, self.rest) {
-                (self.part, self.rest) = (next, rest);
+                write_all_at(&self.file, parts, run.offset)
             }
-            let (now, later) = self.part.split_at(self.part.len().min(missing));
-            if now.is_empty() && self.rest.is_empty() {
-                break;
-            }
-            taken.push(now);
-            missing -= now.len();
-            self.part = later;
-        }
-        taken
+        };
+        written.or_else(|error| {
+            check_length(&self.file, &self.path, self.length)?;
+            Err(StorageError::io("write", &self.path, error))
+        })
     }
 }
 
@@ -312,49 +286,5 @@ pub fn check_length(file: &File, path: &Path, expected: u64) -> Result<(), Stora
     match found < expected {
         true => Err(StorageError::Truncated { path: path.to_path_buf(), expected, found }),
         false => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::Scratch;
-    use super::*;
-
-    const LENGTH: u64 = 3 * TOGETHER_BYTES + 5_000;
-
-    fn opened(scratch: &Scratch) -> (PathBuf, Open) {
-        let path = scratch.path().join("a");
-        file::open(&path, Access::CreateNew).unwrap().set_len(LENGTH).unwrap();
-        (path.clone(), Open::new(path, LENGTH).unwrap())
-    }
-
-    #[test]
-    fn parts_of_any_length_stand_behind_each_other_across_huge_pages() {
-        let scratch = Scratch::new();
-        let (path, mut open) = opened(&scratch);
-        let content: Vec<u8> = (0..LENGTH).map(|at| (at % 251) as u8).collect();
-        let begin = 1_000;
-        let mut parts: Vec<&[u8]> = content[begin..].chunks(300_001).collect();
-        parts.insert(3, &[]);
-        parts.push(&[]);
-        open.write(begin as u64, &parts).unwrap();
-        let bytes = std::fs::read(&path).unwrap();
-        assert_eq!(bytes[..begin], [0; 1_000]);
-        assert!(bytes[begin..] == content[begin..]);
-    }
-
-    #[test]
-    fn a_file_cut_short_is_not_made_long_again() {
-        let scratch = Scratch::new();
-        let (path, mut open) = opened(&scratch);
-        file::open(&path, Access::Write).unwrap().set_len(10).unwrap();
-        for offset in [5, TOGETHER_BYTES, LENGTH - 3] {
-            let refused = open.write(offset, &[&[1; 3]]).unwrap_err();
-            assert!(
-                matches!(refused, StorageError::Truncated { expected: LENGTH, found: 10, .. }),
-                "{refused}"
-            );
-        }
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 10);
     }
 }

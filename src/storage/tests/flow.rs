@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::geometry::PieceIndex;
-use crate::storage::{Place, Selection, Storage, StorageError, resume};
+use crate::storage::{Place, Selection, Storage, StorageError, TOGETHER_BYTES, resume};
 
 pub(super) static GO: AtomicBool = AtomicBool::new(false);
 
@@ -194,6 +194,25 @@ fn a_part_cut_short_and_garbage_as_progress_are_survived() {
 }
 
 #[test]
+fn what_is_written_in_one_call_may_cross_files_and_huge_pages() {
+    let scratch = Scratch::new();
+    let info = info_of(300_000, &[("a", 5_000), ("b", 3 * TOGETHER_BYTES + 5_000), ("c", 0), ("d", 10)]);
+    let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+    let bytes = bytes_of(&info);
+    let spans = info.geometry.iter().flat_map(|piece| info.geometry.spans(piece));
+    let parts: Vec<_> = spans
+        .map(|span| {
+            let at = (info.geometry.offset_of(span.piece) + u64::from(span.begin)) as usize;
+            (span, &bytes[at..at + span.length as usize])
+        })
+        .collect();
+    storage.write(&parts).unwrap();
+    info.geometry.iter().for_each(|piece| storage.piece_done(piece));
+    storage.finish().unwrap();
+    assert_files(&info, &scratch.path().join(&info.name));
+}
+
+#[test]
 fn cut_short_in_mid_download_is_an_error_and_no_signal() {
     for length in [3_000_000, 300_000] {
         let scratch = Scratch::new();
@@ -206,6 +225,7 @@ fn cut_short_in_mid_download_is_an_error_and_no_signal() {
         let error = storage.write(&[(range, &[1; 50_000])]).unwrap_err();
         assert!(matches!(error, StorageError::Truncated { found: 10, .. }), "{error}");
         assert_eq!(error.exit_code(), 9);
+        assert_eq!(part.metadata().unwrap().len(), 10, "it isn't made long again");
     }
 }
 
