@@ -72,7 +72,7 @@ pub struct Storage {
     trusted: Bitfield,
     writer: Option<Writer>,
     /// Held while we write: no second rill writes to the same place.
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 impl Storage {
@@ -538,7 +538,19 @@ fn files_of(
     Arc::new(Files::new(Arc::clone(info), spans, root.clone(), site.side.clone(), through_links))
 }
 
-fn lock(root: &Path) -> Result<File, StorageError> {
+/// Keeps other rills from writing to a file.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that is being started just now holds the file open, and with it the lock,
+        // until its exec(2). A file system that couldn't lock has nothing to unlock.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(root: &Path) -> Result<Lock, StorageError> {
     let file = open(root, Access::Read).map_err(|error| StorageError::io("open", root, error))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
@@ -546,6 +558,6 @@ fn lock(root: &Path) -> Result<File, StorageError> {
             Err(StorageError::InTheWay { path: root.to_path_buf(), what })
         }
         // File systems that can't lock are written to all the same.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Lock(file)),
     }
 }
