@@ -216,6 +216,7 @@ extern "C" fn on_wish(number: i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
 
     fn raise(signal: Signal) {
@@ -248,12 +249,19 @@ mod tests {
 
     #[test]
     fn the_first_is_told_and_the_second_ends_us() {
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "sys::signals::tests::child"])
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert_eq!(status.code(), Some(130));
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--ignored", "--exact", "sys::signals::tests::child"]).stdout(Stdio::null());
+        // What a shell starts in the background ignores SIGINT, and so does all that it starts.
+        // SAFETY: signal(2) may be called between fork and exec.
+        unsafe {
+            child.pre_exec(|| {
+                for signal in Signal::ALL {
+                    libc::signal(signal.number(), libc::SIG_DFL);
+                }
+                Ok(())
+            });
+        }
+        assert_eq!(child.status().unwrap().code(), Some(130));
     }
 
     #[test]
