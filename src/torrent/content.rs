@@ -16,6 +16,7 @@ use crate::geometry::{BLOCK_BYTES, SPAN_BYTES};
 use crate::metainfo::Info;
 use crate::peer::Share;
 use crate::picker::Picker;
+use crate::rate::Meter;
 use crate::storage::{Selection, Storage};
 
 /// Memory that asking several peers for the same blocks may take beyond the budget, in bytes.
@@ -24,6 +25,10 @@ const DUPLICATE_ROOM: u64 = 2 * 1024 * 1024;
 /// What a connection takes beside its jobs' buffers, in bytes: its thread's stack, what its socket is read into, words
 /// that wait. Measured with 50 and 200 peers.
 const PEER_BYTES: u64 = 64 * 1024;
+
+/// From this speed on, in bytes per second, the processor is what is short, and not the lines of many peers: 1 Gbit/s is
+/// less. A peer then holds a whole job or nothing, for to be woken for every few blocks costs both sides more than they do.
+const RUSH: u64 = 128 << 20;
 
 /// The most that one peer may hold, in bytes: what the longest path takes at full speed, and something to go on with.
 const MOST_HELD: u64 = 24 * SPAN_BYTES as u64;
@@ -44,6 +49,8 @@ pub struct Content {
     pub suspicion: Suspicion,
     /// How much of each file is there.
     pub tally: Tally,
+    /// How fast bytes come from all peers together.
+    pub came: Meter,
     /// Memory for pieces on their way, in bytes.
     pub budget: u64,
     /// Since when everything wanted is there and under its final name.
@@ -98,6 +105,7 @@ impl Content {
             verified: Verified::default(),
             suspicion: Suspicion::default(),
             tally,
+            came: Meter::new(Instant::now()),
             budget,
             complete_since: None,
         })
@@ -129,16 +137,23 @@ impl Content {
             <= self.budget + DUPLICATE_ROOM
     }
 
-    /// How much one of so many peers may hold, in bytes: what isn't for pieces that wait to be hashed is shared fairly.
-    pub fn share_of_memory(&self, peers: usize) -> u32 {
-        let fair = (self.budget - self.budget / WAITING_SHARE) / peers.max(1) as u64;
-        fair.clamp(u64::from(BLOCK_BYTES), MOST_HELD) as u32
+    /// How much one of so many peers may hold, in bytes.
+    pub fn share_of_memory(&mut self, peers: usize, now: Instant) -> u32 {
+        share(self.budget, peers, self.came.rate(now))
     }
 }
 
 /// Two pieces at the least: one that is being filled, and one that is being hashed.
 fn budget(info: &Info, memory_bytes: u64) -> u64 {
     memory_bytes.max(2 * u64::from(info.geometry.piece_bytes()))
+}
+
+/// What isn't for pieces that wait to be hashed is shared fairly. Where the shares would be too small for the speed, in
+/// bytes per second, they don't reach all.
+fn share(budget: u64, peers: usize, rate: u64) -> u32 {
+    let fair = (budget - budget / WAITING_SHARE) / peers.max(1) as u64;
+    let least = if rate >= RUSH { SPAN_BYTES } else { BLOCK_BYTES };
+    fair.clamp(u64::from(least), MOST_HELD) as u32
 }
 
 fn wanted_pieces(info: &Info, selection: &Selection) -> Bitfield {
@@ -156,5 +171,24 @@ fn wants(selection: &Selection, file: usize) -> bool {
     match selection {
         Selection::All => true,
         Selection::Files(wanted) => wanted.get(file).is_some_and(|wanted| *wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_shared_fairly_and_by_whole_jobs_in_a_rush() {
+        let budget = 32 << 20;
+        for rate in [0, RUSH - 1, RUSH] {
+            assert_eq!(share(budget, 1, rate), 24 << 20);
+            assert_eq!(share(budget, 8, rate), 3 << 20);
+            assert_eq!(share(64 << 30, 1, rate), MOST_HELD as u32, "nobody needs more");
+        }
+        assert_eq!(share(budget, 96, RUSH - 1), 256 << 10);
+        assert_eq!(share(budget, 96, RUSH), SPAN_BYTES);
+        assert_eq!(share(budget, 100_000, RUSH - 1), BLOCK_BYTES);
+        assert_eq!(share(budget, 0, 0), 24 << 20);
     }
 }

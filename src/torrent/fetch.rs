@@ -22,7 +22,7 @@ impl Torrent<'_> {
         }
         let Some(has) = &peer.has else { return };
         let trade = &mut peer.trade;
-        let room = trade.appetite.min(content.share_of_memory(givers));
+        let room = trade.appetite.min(content.share_of_memory(givers, now));
         let portion = (room / 3).clamp(BLOCK_BYTES, SPAN_BYTES);
         let mut held = content.picker.held_bytes(key) as u32;
         if held == 0 {
@@ -47,14 +47,15 @@ impl Torrent<'_> {
             }
             let buffer = content.assembly.lend(job.range.length);
             trade.lent += u64::from(job.range.length);
+            self.clock.fed = key;
             held += job.range.length;
             peer.leash.tell(ToPeer::Fetch(Job { range: job.range, buffer }));
         }
     }
 
-    /// Something has changed that may give idle peers work.
+    /// Something has changed that may give idle peers work. It may not be enough for all of them, so they take turns.
     pub(super) fn feed_all(&mut self, now: Instant) {
-        for key in self.peers.keys() {
+        for key in self.peers.keys_from_behind(self.clock.turn_after) {
             self.feed(key, now);
         }
     }
@@ -104,6 +105,7 @@ impl Torrent<'_> {
             peer.trade.brought_at = now;
             peer.trade.rests_until = None;
         }
+        content.came.add(now, u64::from(job.range.length));
         let received = content.picker.received(key, job.range);
         if let Some(peer) = self.peers.get_mut(key) {
             let done = content.picker.held_bytes(key) == 0;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use crate::bitfield::Bitfield;
@@ -206,6 +207,12 @@ impl Peers {
     pub fn keys(&self) -> Vec<PeerKey> {
         self.rows.keys().copied().collect()
     }
+
+    /// All keys, first those behind this one, which needn't be here any more.
+    pub fn keys_from_behind(&self, key: PeerKey) -> Vec<PeerKey> {
+        let behind = self.rows.range((Bound::Excluded(key), Bound::Unbounded));
+        behind.chain(self.rows.range(..=key)).map(|(key, _)| *key).collect()
+    }
 }
 
 impl Peer {
@@ -245,5 +252,32 @@ impl Trade {
         self.rests_until = Some(now + if others_bring { self.patience } else { REST });
         self.patience = (2 * self.patience).min(LONGEST_STALL);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::peer::Traffic;
+    use crate::sys::doorbell::Doorbell;
+
+    #[test]
+    fn turns_begin_behind_whoever_was_last_here_or_gone() {
+        let mut peers = Peers::default();
+        for _ in 0..5 {
+            let (letters, _) = crossbeam_channel::unbounded();
+            let leash = Leash::new(letters, Arc::new(Doorbell::new().unwrap()), Arc::new(Traffic::default()));
+            let key = peers.new_key();
+            peers.insert(key, ([127, 0, 0, 1], 1).into(), Source::Incoming, leash, Instant::now());
+        }
+        peers.remove(PeerKey(3));
+        let from_behind =
+            |key| peers.keys_from_behind(PeerKey(key)).iter().map(|key| key.0).collect::<Vec<_>>();
+        assert_eq!(from_behind(0), [1, 2, 4, 5]);
+        assert_eq!(from_behind(2), [4, 5, 1, 2]);
+        assert_eq!(from_behind(3), [4, 5, 1, 2]);
+        assert_eq!(from_behind(5), [1, 2, 4, 5]);
     }
 }

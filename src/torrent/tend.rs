@@ -44,6 +44,11 @@ pub struct Clock {
     pub download_began: Instant,
     /// How many peers bring something, as of the last tick; at least one.
     pub givers: usize,
+    /// Who got a job last.
+    pub fed: PeerKey,
+    /// Until the next tick the ones behind this peer are fed first. Turns as short as a job cost a quarter more: those who
+    /// are at work go on cheaper than others begin.
+    pub turn_after: PeerKey,
     /// Something has come free that peers without work may be given.
     pub hungry: bool,
     next_tick: Instant,
@@ -60,6 +65,8 @@ impl Clock {
             verified_at: now,
             download_began: now,
             givers: 1,
+            fed: PeerKey(0),
+            turn_after: PeerKey(0),
             hungry: false,
             next_tick: now,
             next_snapshot: now,
@@ -182,6 +189,7 @@ impl Torrent<'_> {
 
     fn tick(&mut self, now: Instant) -> Result<(), TorrentError> {
         self.measure(now);
+        self.clock.turn_after = self.clock.fed;
         self.take_from_stalled(now);
         self.share_memory();
         self.make_memory_room(now);
