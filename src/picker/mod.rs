@@ -39,6 +39,10 @@ const WORTH_NEIGHBOURS: u64 = 8 << 20;
 /// is short, a fast peer shouldn't wait for slow ones, and equals shouldn't do each other's work.
 const MUCH_FASTER: f64 = 8.0;
 
+/// What will be here within so many seconds isn't asked of a second peer before the end. Where many peers take turns at
+/// full speed, whose turn it isn't just now looks slow for a moment.
+const SOON_S: f64 = 0.2;
+
 /// In which order pieces are begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Order {
@@ -65,6 +69,9 @@ pub struct Ask<'a> {
     pub room_bytes: u64,
     /// What it brought lately, in bytes per second; 0 while that isn't known.
     pub rate_bytes_per_s: u64,
+    /// When nothing is left to hand out: whether the last ones may be asked of several peers at once by now. Most come
+    /// by themselves a moment later.
+    pub hurry: bool,
 }
 
 /// What a peer is asked for.
@@ -122,6 +129,8 @@ pub struct Picker {
     loose: BTreeSet<PieceIndex>,
     open_bytes: u64,
     helpers: BTreeMap<PeerKey, Helper>,
+    /// No peer whose rate is known takes longer for what it holds, in seconds.
+    longest_wait_s: f64,
     verified: u32,
 }
 
@@ -140,6 +149,7 @@ impl Picker {
             loose: BTreeSet::new(),
             open_bytes: 0,
             helpers: BTreeMap::new(),
+            longest_wait_s: 0.0,
             verified: 0,
             dice,
         }
@@ -166,10 +176,11 @@ impl Picker {
     /// What was begun is finished first, the piece nearest to its end before others. Else a piece is begun:
     /// the first few by chance, then the rarest that the peer has; among equals the one behind its last, where it is
     /// fast. When there is nothing left to hand out to it, it gets the far end of a run that another peer would
-    /// take longer for. So the answer depends on how fast others are: a peer that got nothing should ask again a
+    /// take longer for: much longer, before it is time to hurry. So the answer depends on how fast others are: a peer that got nothing should ask again a
     /// moment later, not only after a letter.
     pub fn pick(&mut self, ask: Ask<'_>) -> Option<Job> {
         self.helpers.entry(ask.peer).or_default().rate_bytes_per_s = ask.rate_bytes_per_s;
+        self.mind_longest_wait(ask.peer);
         if let Some(piece) = self.loose_piece(&ask) {
             return self.hand_out(&ask, piece);
         }
@@ -179,7 +190,7 @@ impl Picker {
                 self.helpers.entry(ask.peer).or_default().begun = Some(piece);
                 self.hand_out(&ask, piece)
             }
-            _ => self.copy(&ask, !self.in_endgame()),
+            _ => self.copy(&ask, !(ask.hurry && self.in_endgame())),
         }
     }
 
@@ -425,12 +436,31 @@ impl Picker {
 
     /// Whether some peer is asked for something that this one would be a help with, as [`Self::help_needed`] sees
     /// it. Every peer that finds nothing to do asks this, so each of the others is one glance.
-    fn is_anyone_slow(&self, ask: &Ask<'_>, strict: bool) -> bool {
+    fn is_anyone_slow(&mut self, ask: &Ask<'_>, strict: bool) -> bool {
+        if strict && !self.is_long_wait() {
+            return false;
+        }
         let ours = self.promise_of(ask);
         self.helpers.iter().any(|(peer, helper)| {
             let theirs = Promise { rate: helper.rate_bytes_per_s as f64, wait_s: helper.wait(0) };
             ours.helps(theirs, strict) && helper.held_blocks > 0 && *peer != ask.peer
         })
+    }
+
+    /// Whether anybody of known speed may take so long for what it holds that others should help before the end. Hardly
+    /// ever does somebody, and then it is one glance at all of them together.
+    fn is_long_wait(&mut self) -> bool {
+        if self.longest_wait_s > SOON_S {
+            let known = self.helpers.values().filter(|helper| helper.rate_bytes_per_s > 0);
+            self.longest_wait_s = known.map(|helper| helper.wait(0)).fold(0.0, f64::max);
+        }
+        self.longest_wait_s > SOON_S
+    }
+
+    fn mind_longest_wait(&mut self, peer: PeerKey) {
+        if let Some(helper) = self.helpers.get(&peer).filter(|helper| helper.rate_bytes_per_s > 0) {
+            self.longest_wait_s = self.longest_wait_s.max(helper.wait(0));
+        }
     }
 
     /// How long those who are asked for a run let us wait, in seconds, endless where that isn't known; `None`
@@ -439,10 +469,11 @@ impl Picker {
         let waits = holders.iter().flatten().map(|peer| self.wait_for(*peer, 0));
         let theirs = Promise { rate: self.fastest(holders), wait_s: waits.fold(f64::INFINITY, f64::min) };
         let ours = self.promise_of(ask);
-        // The last place is for one that makes the others' work superfluous: slow peers who help each other
-        // must not lock a fast one out.
+        // The last place is for one that makes the others' work superfluous: slow peers who help each other, or
+        // whose speed nobody knows, must not lock a fast one out.
         let last = holders.iter().flatten().count() + 1 == MAX_COPIES;
-        let fast_enough = !last || ours.rate >= theirs.rate * MUCH_FASTER;
+        let least = || f64::max(theirs.rate * MUCH_FASTER, self.fastest_known() / MUCH_FASTER);
+        let fast_enough = !last || ours.rate >= least();
         (fast_enough && ours.helps(theirs, strict)).then_some(theirs.wait_s)
     }
 
@@ -455,6 +486,11 @@ impl Picker {
     fn fastest(&self, holders: &[Option<PeerKey>]) -> f64 {
         let rates = holders.iter().flatten().filter_map(|peer| self.helpers.get(peer));
         rates.map(|helper| helper.rate_bytes_per_s as f64).fold(0.0, f64::max)
+    }
+
+    /// The rate of the fastest peer of all, in bytes per second; 0 when none is known.
+    fn fastest_known(&self) -> f64 {
+        self.helpers.values().map(|helper| helper.rate_bytes_per_s).max().unwrap_or(0) as f64
     }
 
     /// The part of the run that this peer would bring before those who hold it get there: they begin at the
@@ -480,6 +516,7 @@ impl Picker {
 
     fn hold(&mut self, peer: PeerKey, blocks: u32) {
         self.helpers.entry(peer).or_default().held_blocks += blocks;
+        self.mind_longest_wait(peer);
     }
 
     fn let_go(&mut self, peer: PeerKey, blocks: u32) {
@@ -499,10 +536,13 @@ impl Picker {
 
 impl Promise {
     /// Whether it is a help with what others are asked for: at the end it must be sooner, before that (`strict`)
-    /// known to be much faster.
+    /// known to be much faster, and not for what comes soon.
     fn helps(self, others: Self, strict: bool) -> bool {
         if strict {
-            others.rate > 0.0 && self.rate >= others.rate * MUCH_FASTER && self.wait_s < others.wait_s
+            others.rate > 0.0
+                && self.rate >= others.rate * MUCH_FASTER
+                && others.wait_s > SOON_S
+                && self.wait_s < others.wait_s
         } else {
             self.rate == 0.0 || self.wait_s <= others.wait_s
         }

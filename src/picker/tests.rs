@@ -21,7 +21,15 @@ fn picker(count: u32, piece_bytes: u32, order: Order) -> Picker {
 
 /// A peer of unknown speed that takes what it gets.
 fn ask(peer: u32, has: &Bitfield) -> Ask<'_> {
-    Ask { peer: PeerKey(peer), has, only: None, max_bytes: MIB, room_bytes: u64::MAX, rate_bytes_per_s: 0 }
+    Ask {
+        peer: PeerKey(peer),
+        has,
+        only: None,
+        max_bytes: MIB,
+        room_bytes: u64::MAX,
+        rate_bytes_per_s: 0,
+        hurry: true,
+    }
 }
 
 fn audit(picker: &mut Picker) {
@@ -37,6 +45,7 @@ fn audit(picker: &mut Picker) {
     }
     for (peer, helper) in &picker.helpers {
         assert_eq!(helper.held_blocks, held.remove(peer).unwrap_or(0), "blocks held by {peer}");
+        assert!(helper.rate_bytes_per_s == 0 || helper.wait(0) <= picker.longest_wait_s, "{peer} is slower");
     }
     assert!(held.is_empty(), "a forgotten peer holds something: {held:?}");
     let open_bytes: u64 = picker.open.values().map(|open| u64::from(open.bytes())).sum();
@@ -192,6 +201,40 @@ fn where_memory_is_short_the_fast_do_not_wait_for_the_slow() {
 }
 
 #[test]
+fn what_will_be_here_soon_is_not_asked_of_the_much_faster_before_the_end() {
+    let mut picker = picker(10, MIB, Order::RarestFirst);
+    let seed = Bitfield::full(10);
+    let tight = |peer, rate_bytes_per_s| Ask { room_bytes: 0, rate_bytes_per_s, ..ask(peer, &seed) };
+    for (peer, rate_bytes_per_s) in [(1, 100_000), (2, 10_000_000)] {
+        picker.pick(Ask { room_bytes: u64::MAX, ..tight(peer, rate_bytes_per_s) }).unwrap();
+    }
+    let (slow, soon) = (picker.held_by(PeerKey(1)), picker.held_by(PeerKey(2)));
+    let mut help = Vec::new();
+    while let Some(job) = picker.pick(tight(3, 1_000_000_000)) {
+        assert!(job.duplicate);
+        help.push(job.range);
+    }
+    assert_eq!(help, slow, "and nothing of {soon:?}");
+    audit(&mut picker);
+    for range in slow {
+        picker.received(PeerKey(3), range);
+    }
+    assert_eq!(picker.pick(tight(3, 1_000_000_000)), None);
+    assert!(picker.longest_wait_s < SOON_S, "the next one sees that at a glance");
+    audit(&mut picker);
+}
+
+#[test]
+fn at_the_end_nobody_does_the_same_before_it_is_time_to_hurry() {
+    let mut picker = picker(1, MIB, Order::RarestFirst);
+    let seed = Bitfield::full(1);
+    picker.pick(ask(1, &seed)).unwrap();
+    assert!(picker.in_endgame());
+    assert_eq!(picker.pick(Ask { hurry: false, ..ask(2, &seed) }), None);
+    assert!(picker.pick(ask(2, &seed)).unwrap().duplicate);
+}
+
+#[test]
 fn a_choking_peer_is_asked_for_what_it_allows_only() {
     let mut picker = picker(10, 2 * BLOCK_BYTES, Order::RarestFirst);
     let has = pieces(10, 0..5);
@@ -261,6 +304,26 @@ fn the_slow_do_not_lock_the_fast_out() {
         taken += job.range.length;
     }
     assert_eq!(taken, MIB, "and the fast one can still have it all");
+}
+
+#[test]
+fn those_whose_speed_nobody_knows_do_not_lock_the_fast_out() {
+    let mut picker = picker(2, MIB, Order::RarestFirst);
+    let seed = Bitfield::full(2);
+    let fast = Ask { rate_bytes_per_s: 1_000_000, ..ask(30, &seed) };
+    let first = picker.pick(fast).unwrap().range;
+    let other = picker.pick(ask(0, &seed)).unwrap().range;
+    let unknown = (1..20).cycle().take(200).filter_map(|peer| picker.pick(ask(peer, &seed))).count();
+    assert!(unknown > 0, "they help each other");
+    assert_eq!(
+        picker.pick(Ask { rate_bytes_per_s: 100_000, ..ask(20, &seed) }),
+        None,
+        "faster than they, perhaps"
+    );
+    picker.received(PeerKey(30), first);
+    let help = picker.pick(fast).unwrap();
+    assert_eq!((help.range, help.duplicate), (other, true));
+    audit(&mut picker);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::storage::StorageError;
 impl Torrent<'_> {
     /// Gives a peer as many jobs as it could use and memory allows.
     pub(super) fn feed(&mut self, key: PeerKey, now: Instant) {
-        let givers = self.clock.givers;
+        let (givers, hurry) = (self.clock.givers, self.clock.hurries(now));
         let Some(content) = &mut self.content else { return };
         let Some(peer) = self.peers.get_mut(key) else { return };
         if content.complete_since.is_some() || !peer.gives(now) {
@@ -36,6 +36,7 @@ impl Torrent<'_> {
                 max_bytes: (room - held).min(SPAN_BYTES),
                 room_bytes: content.room(),
                 rate_bytes_per_s: trade.stride.rate(now),
+                hurry,
             };
             let Some(job) = content.picker.pick(ask) else { break };
             if held == 0 {

@@ -13,6 +13,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often idle peers are asked again at the very end, when who is worth asking depends on how fast others are.
 const END_TICK: Duration = Duration::from_millis(50);
 
+/// How long the last blocks of all may take before several peers are asked for them.
+const END_GRACE: Duration = Duration::from_millis(20);
+
 /// At the end a peer that would take longer than this for what it holds loses it to one that is
 /// [`MUCH_FASTER`] and idle.
 const LONG_AT_THE_END: Duration = Duration::from_secs(1);
@@ -51,6 +54,8 @@ pub struct Clock {
     pub turn_after: PeerKey,
     /// Something has come free that peers without work may be given.
     pub hungry: bool,
+    /// Since when all that is missing has been asked of someone.
+    ending_since: Option<Instant>,
     next_tick: Instant,
     next_snapshot: Instant,
     next_end_tick: Instant,
@@ -68,6 +73,7 @@ impl Clock {
             fed: PeerKey(0),
             turn_after: PeerKey(0),
             hungry: false,
+            ending_since: None,
             next_tick: now,
             next_snapshot: now,
             next_end_tick: now,
@@ -90,6 +96,11 @@ impl Clock {
     pub(super) fn begin_download(&mut self, now: Instant) {
         self.verified_at = now;
         self.download_began = now;
+    }
+
+    /// Whether the last blocks have had their time to come by themselves.
+    pub(super) fn hurries(&self, now: Instant) -> bool {
+        self.ending_since.is_some_and(|since| now.saturating_duration_since(since) >= END_GRACE)
     }
 }
 
@@ -118,6 +129,7 @@ impl Torrent<'_> {
         if !self.is_idle() {
             self.clock.wake_up(now);
         }
+        self.mind_end(now);
         if self.is_near_end() && now >= self.clock.next_end_tick {
             self.clock.next_end_tick = now + END_TICK;
             self.measure(now);
@@ -167,6 +179,16 @@ impl Torrent<'_> {
             || all_here
             || assembly.lent_bytes() == 0
             || (starved && assembly.has_its_share() && self.inbox.is_empty())
+    }
+
+    /// Notices when the end begins.
+    fn mind_end(&mut self, now: Instant) {
+        if !self.is_near_end() {
+            self.clock.ending_since = None;
+        } else if self.clock.ending_since.is_none() {
+            self.clock.ending_since = Some(now);
+            self.clock.next_end_tick = now + END_GRACE;
+        }
     }
 
     /// All that is missing has been asked of someone.
@@ -273,6 +295,7 @@ impl Torrent<'_> {
                 max_bytes: 0,
                 room_bytes,
                 rate_bytes_per_s,
+                hurry: false,
             })
         });
         if let Some(piece) = stranded {

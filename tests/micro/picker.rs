@@ -112,6 +112,7 @@ fn ask(peer: usize, has: &Bitfield, rate_bytes_per_s: u64) -> Ask<'_> {
         max_bytes: BLOCK_BYTES,
         room_bytes: u64::MAX,
         rate_bytes_per_s,
+        hurry: true,
     }
 }
 

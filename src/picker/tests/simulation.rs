@@ -90,6 +90,7 @@ impl World {
                 max_bytes: self.dice.below(3 << 19) as u32,
                 room_bytes: self.budget.saturating_sub(self.picker.open_bytes()),
                 rate_bytes_per_s: peer.rate_bytes_per_s,
+                hurry: self.dice.below(4) > 0,
             };
             let Some(job) = self.picker.pick(ask) else { return };
             let (key, range) = (peer.key, job.range);
