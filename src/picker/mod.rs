@@ -41,7 +41,7 @@ const MUCH_FASTER: f64 = 8.0;
 
 /// What will be here within so many seconds isn't asked of a second peer before the end. Where many peers take turns at
 /// full speed, whose turn it isn't just now looks slow for a moment.
-const SOON_S: f64 = 0.2;
+const SOON_S: f64 = 0.25;
 
 /// In which order pieces are begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
