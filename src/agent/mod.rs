@@ -1,5 +1,6 @@
 //! HTTP agents: called by our name, dialling from the local address we were told to use, and trusting whom they should.
 
+mod suites;
 mod trust;
 
 use std::fmt;

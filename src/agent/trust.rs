@@ -11,6 +11,7 @@ use ureq::Error;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector};
 
+use super::suites::provider;
 use crate::text::system_words;
 
 /// Names a PEM file of certificates to trust instead of those built in, as for curl and whatever else uses OpenSSL.
@@ -40,7 +41,8 @@ impl Trust {
     /// The settings of TLS that go with it.
     pub fn settings(&self) -> TlsConfig {
         let roots = self.0.clone().unwrap_or(RootCerts::Specific(Vec::new().into()));
-        TlsConfig::builder().root_certs(roots).build()
+        let settings = TlsConfig::builder().root_certs(roots);
+        settings.unversioned_rustls_crypto_provider(provider()).build()
     }
 }
 
