@@ -10,6 +10,7 @@ pub mod geometry; // piece, span and block arithmetic; where a number becomes a 
 pub mod bitfield; // which pieces someone has
 pub mod compact; //  6- and 18-byte address lists
 pub mod text; //     a stranger's words, made safe for screens and file systems
+pub mod order; //    things put in order, with little program
 pub mod glob; //     patterns for paths: which files
 pub mod peer_key; // what the owner of a torrent calls one connection
 pub mod json; //     JSON, written and read
@@ -37,6 +38,7 @@ pub mod detail; // a torrent in full, for who asks
 // Hands: what touches the system, the disk and the net.
 pub mod sys; //            what std lacks: reserve blocks, signals, SIGBUS, terminal width, sendfile
 pub mod thread; //         named threads that report why they ended
+pub mod envelope; //       channels whose letters go in envelopes: small in the program
 pub mod service; //        what our servers share: why one can't start, threads that serve, connections taken
 pub mod agent; //          HTTP agents: where they dial from, and whose certificates they trust
 pub mod storage; //        bytes on disk

@@ -10,9 +10,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
-
 use crate::dice::Dice;
+use crate::envelope::{Receiver, Sender, TryRecvError, unbounded};
 use crate::id::InfoHash;
 use crate::rate::Bucket;
 use crate::sys::{Doorbell, bind_shared_udp, multicast_from, multicast_interfaces, wait_any};

@@ -20,9 +20,11 @@ pub fn spawn<T: 'static>(
 ) -> std::io::Result<JoinHandle<()>> {
     // The kernel keeps fifteen bytes of a name; the builder refuses only NUL.
     let name: String = name.chars().filter(|letter| *letter != '\0').collect();
-    Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || {
+    // In a box, so that what the library does around a thread is in the program once.
+    let whole: Box<dyn FnOnce() + Send> = Box::new(move || {
         ended(catch_unwind(AssertUnwindSafe(body)).map_err(|panic| message_of(panic.as_ref())));
-    })
+    });
+    Builder::new().name(name).stack_size(STACK_BYTES).spawn(whole)
 }
 
 fn message_of(panic: &(dyn Any + Send)) -> String {

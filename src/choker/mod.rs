@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 pub use slots::SlotKeeper;
 
 use crate::dice::Dice;
+use crate::order::{sort, sort_by_key};
 use crate::peer_key::PeerKey;
 
 /// How often slots are given out anew by merit: shorter, and TCP wouldn't show what a peer can do.
@@ -225,7 +226,7 @@ impl Choker {
             .filter_map(|peer| Some((peer, peer.slot.filter(|slot| !slot.by_lot)?.since)))
             .map(|(peer, since)| (young(since), peer.view.rate_up, since, peer.view.key))
             .collect();
-        others.sort_unstable();
+        sort(&mut others);
         let judged = others.iter().filter(|(young, ..)| !young).count();
         let in_turn = (slots / 4).max(1).min(self.waiting(now, mode).len().saturating_sub(free)).min(judged);
         let owed = (entitled.len() - seated).saturating_sub(free);
@@ -257,7 +258,7 @@ impl Choker {
         });
         let at_once = slots + TRIED_PER_HOG * hogs.count();
         let mut waiting = self.waiting(now, mode);
-        waiting.sort_by_key(|key| before.contains(key));
+        sort_by_key(&mut waiting, |key| before.contains(key));
         let mut holders =
             self.peers.values().filter(|peer| peer.slot.is_some() && !peer.is_idle(now)).count();
         let mut by_lot = self.peers.values().filter(|peer| peer.slot.is_some_and(|slot| slot.by_lot)).count();
@@ -309,7 +310,7 @@ impl Choker {
             peer.view.interested && peer.slot.is_none() && !atones
         };
         let mut waiting: Vec<&Peer> = self.peers.values().filter(waits).collect();
-        waiting.sort_by_key(|peer| {
+        sort_by_key(&mut waiting, |peer| {
             let gift = if mode == Mode::Leeching { peer.gift(now) } else { (false, 0) };
             (peer.fruitless, Reverse(gift), peer.had_slot, peer.waits_since)
         });
@@ -321,7 +322,7 @@ impl Choker {
     fn best_givers(&self, now: Instant, most: usize) -> Vec<PeerKey> {
         let gives = |peer: &&Peer| peer.view.interested && peer.fruitless == 0 && peer.gift(now).1 > 0;
         let mut givers: Vec<&Peer> = self.peers.values().filter(gives).collect();
-        givers.sort_by_key(|peer| (Reverse(peer.gift(now)), peer.slot.is_none(), peer.waits_since));
+        sort_by_key(&mut givers, |peer| (Reverse(peer.gift(now)), peer.slot.is_none(), peer.waits_since));
         givers.into_iter().take(most).map(|peer| peer.view.key).collect()
     }
 

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-
 use super::exit::Failure;
 use super::settings::Settings;
 use super::station;
+use crate::envelope::{Receiver, Sender, unbounded};
 use crate::id::InfoHash;
 use crate::session::Shared;
 use crate::swarm::Source;

@@ -15,6 +15,7 @@ use super::unix_time_s;
 use super::watch::Printer;
 use crate::geometry::PieceIndex;
 use crate::metainfo::Info;
+use crate::order::sort;
 use crate::report::{Event, Watcher};
 use crate::storage::{FileReport, Place, Storage, StorageError};
 
@@ -161,7 +162,7 @@ fn code(reports: &[FileReport]) -> Code {
 fn verdict(reports: &[FileReport]) -> String {
     let whole = reports.iter().filter(|report| report.is_whole()).count();
     let mut damaged: Vec<PieceIndex> = reports.iter().flat_map(|report| report.damaged.clone()).collect();
-    damaged.sort_unstable();
+    sort(&mut damaged);
     damaged.dedup();
     let files = format!("{} of {} files whole", grouped(whole as u64), grouped(reports.len() as u64));
     match damaged.len() {

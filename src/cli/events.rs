@@ -217,7 +217,7 @@ fn elapsed_s(row: &Row, now: Moment) -> f64 {
 mod tests {
     use std::sync::Arc;
 
-    use crossbeam_channel::unbounded;
+    use crate::envelope::unbounded;
 
     use super::super::row::tests::{Stage, info};
     use super::*;

@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use super::events::Events;
 use super::exit::{Code, Failure};
 use super::json::Object;
@@ -15,6 +13,7 @@ use super::log::Log;
 use super::row::{Ending, Face, Moment, Row, Title as Typed};
 use super::screen::{self, Output};
 use super::watch::is_of_interest;
+use crate::envelope::{Receiver, Sender, bounded};
 use crate::id::InfoHash;
 use crate::report::{Event, Snapshot, Watcher};
 use crate::session::{Audience, Happening, Title};
@@ -151,7 +150,7 @@ struct Page {
 
 impl Printer {
     fn work(mut self, letters: &Receiver<Letter>) {
-        for letter in letters {
+        for letter in letters.iter() {
             match letter {
                 Letter::Watch(title) => self.open(title),
                 Letter::Event(info_hash, event, now) => {

@@ -5,8 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, unbounded};
-
 use super::args::Flags;
 use super::around::Around;
 use super::exit::{Code, Failure};
@@ -16,6 +14,7 @@ use super::screen::{self, Output};
 use super::settings::{Port, Settings};
 use super::source::{Found, Source};
 use super::unix_time_s;
+use crate::envelope::{Receiver, unbounded};
 use crate::id::{InfoHash, PeerId, random_bytes};
 use crate::peer::probe::{Claims, Probe, Visit, probe};
 use crate::swarm;

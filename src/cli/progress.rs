@@ -403,7 +403,7 @@ fn cut(line: &str, columns: usize) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use crossbeam_channel::{Receiver, Sender, unbounded};
+    use crate::envelope::{Receiver, Sender, unbounded};
 
     use super::super::exit::Code;
     use super::super::row::tests::{Stage, info};

@@ -6,9 +6,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use crossbeam_channel::select;
 
 use super::exit::{Code, Failure};
+use crate::envelope::{Receiver, Sender, bounded, unbounded};
 use crate::sys::{Signal, Stops, Wishes};
 use crate::text::system_words;
 use crate::thread;
@@ -86,10 +87,10 @@ impl Stop {
     }
 
     /// Waits for a letter or a signal; `None` for the signal, or when nobody is left to write.
-    pub fn or<T>(&self, letters: &Receiver<T>) -> Option<T> {
+    pub fn or<T: 'static>(&self, letters: &Receiver<T>) -> Option<T> {
         select! {
-            recv(letters) -> letter => letter.ok(),
-            recv(self.closed) -> _ => None,
+            recv(letters.sealed()) -> letter => letters.open(letter).ok(),
+            recv(self.closed.sealed()) -> _ => None,
         }
     }
 
@@ -103,7 +104,7 @@ impl Stop {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Option<T>, Failure> {
         let (tell, told) = bounded(1);
-        let ended = move |end| drop(tell.send(end));
+        let ended = move |end| _ = tell.send(end);
         thread::spawn(name, work, ended).map_err(|error| {
             Failure::new(Code::Other, format!("can't start a thread: {}", system_words(&error)))
         })?;

@@ -13,6 +13,7 @@ use super::options::Opt;
 use super::screen::{Output, print};
 use super::stop::Stop;
 use super::{settings, units, unix_time_s};
+use crate::order::sort;
 use crate::tracker_server::{Access, Config, Network, Rules, Server, USUAL_PORT};
 
 /// Runs the command with these flags.
@@ -27,13 +28,13 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     tell_start(output, server.addresses())?;
     loop {
         select! {
-            recv(stop.closed()) -> _ => break,
-            recv(reloads) -> wish => match wish {
+            recv(stop.closed().sealed()) -> _ => break,
+            recv(reloads.sealed()) -> wish => match reloads.open(wish) {
                 Ok(()) => lists.reload(&server, output),
                 Err(_) => return Err(Failure::new(Code::Other, "can't listen for SIGHUP any more")),
             },
-            recv(server.faults()) -> fault => {
-                let why = fault.unwrap_or_else(|_| "all its threads have ended".into());
+            recv(server.faults().sealed()) -> fault => {
+                let why = server.faults().open(fault).unwrap_or_else(|_| "all its threads have ended".into());
                 return Err(Failure::new(Code::Other, format!("a fault in the tracker: {why}")));
             }
         }
@@ -91,7 +92,7 @@ fn config(flags: &Flags, access: Access) -> Result<Config, Failure> {
         ..usual
     };
     let mut addresses: Vec<IpAddr> = flags.read_all(Opt::Bind, settings::address)?;
-    addresses.sort_unstable();
+    sort(&mut addresses);
     addresses.dedup();
     let port = flags.read(Opt::Port, settings::port)?.unwrap_or(USUAL_PORT);
     Ok(Config { addresses, port, rules, access, workers: None })

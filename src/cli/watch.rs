@@ -4,13 +4,12 @@
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use super::events::Events;
 use super::exit::{Code, Failure};
 use super::progress::Progress;
 use super::row::{Ending, Face, Moment, Row, Title};
 use super::screen::Output;
+use crate::envelope::{Receiver, Sender, bounded};
 use crate::report::{Event, PeerChange, Snapshot, Watcher};
 use crate::text::system_words;
 use crate::thread;
@@ -152,7 +151,7 @@ struct Desk {
 
 impl Desk {
     fn work(mut self, letters: &Receiver<Letter>) {
-        for letter in letters {
+        for letter in letters.iter() {
             match letter {
                 Letter::Event(at, event, now) => {
                     self.rows[at].learn(&event, now);

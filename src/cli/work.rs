@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::thread::Builder;
 
-use crossbeam_channel::{Receiver, unbounded};
-
 use super::args::Flags;
 use super::exit::{Code, Failure};
 use super::row::{Ending, Title};
@@ -13,6 +11,7 @@ use super::source::Source;
 use super::station::Station;
 use super::stop::Stop;
 use super::watch::{Printer, Reporter};
+use crate::envelope::{Receiver, unbounded};
 use crate::torrent::Goal;
 
 /// How many downloads go on at once; the others wait for their turn. Beyond that they take each other's disk
@@ -93,7 +92,7 @@ impl Desk<'_> {
 
     fn take_turns(&self, turns: &Receiver<usize>, printer: &Printer) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
-        for at in turns {
+        for at in turns.iter() {
             let mut reporter = printer.reporter(at);
             let outcome = self.work_on(Source::of(&self.words[at]), &mut reporter);
             reporter.ended(outcome.clone());

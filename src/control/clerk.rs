@@ -3,8 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
-
 use super::answer::Answer;
 use super::call::Call;
 use super::connection::Asked;
@@ -12,6 +10,7 @@ use super::metrics;
 use super::reception::{Errand, Tray};
 use super::view;
 use crate::detail::Detail;
+use crate::envelope::{Receiver, bounded};
 use crate::id::InfoHash;
 use crate::json::Object;
 use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
@@ -39,7 +38,7 @@ impl Clerk {
 
     /// Does what is asked until nobody can ask any more.
     pub fn work(&self, errands: &Receiver<Errand>) {
-        for (whose, asked) in errands {
+        for (whose, asked) in errands.iter() {
             // A fault met in one request costs that request and nothing else.
             let answered = catch_unwind(AssertUnwindSafe(|| self.answer(asked)));
             let answer = match answered {

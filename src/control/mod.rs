@@ -19,8 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::unbounded;
-
+use crate::envelope::unbounded;
 use crate::service::{StartError, spawn};
 use crate::session::Desk;
 use crate::sys::listen_tcp;

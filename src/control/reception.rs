@@ -8,11 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
-
 use super::answer::Answer;
 use super::connection::{Asked, Connection, Next};
 use super::gate::Gate;
+use crate::envelope::{Receiver, Sender};
 use crate::service;
 use crate::sys::{Interest, Poller, receive_some, send_some};
 

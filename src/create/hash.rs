@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-
 use super::walk::{Found, unreadable};
 use super::{CreateError, Progress};
+use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crate::geometry::{Geometry, PieceIndex};
 use crate::sha1::{Feed, Running, advance};
 use crate::sys::view::View;

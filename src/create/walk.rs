@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::CreateError;
 use crate::glob::Glob;
+use crate::order::sort_by;
 use crate::sys::file::{self, Access};
 
 /// The files of a torrent to be.
@@ -83,7 +84,7 @@ impl Tree {
             walker.folder(&folder, &listed)?;
         }
         let Walker { mut files, left_out, .. } = walker;
-        files.sort_unstable_by(|one, other| one.listed.cmp(&other.listed));
+        sort_by(&mut files, |one, other| one.listed.cmp(&other.listed));
         Ok(Self { files, is_folder: true, hidden_left_out: left_out })
     }
 

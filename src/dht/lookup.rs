@@ -12,6 +12,7 @@ use super::krpc::Contact;
 use super::node_id::{Distance, fits, is_local};
 use super::table::K;
 use crate::id::NodeId;
+use crate::order::sort_by_key;
 
 /// Queries in flight (Kademlia's α).
 const IN_FLIGHT: usize = 4;
@@ -143,7 +144,7 @@ impl Lookup {
         for contact in named.into_iter().take(MAX_NAMED) {
             self.add(Some(contact.id), contact.address, Some(from.address));
         }
-        self.candidates.sort_by_key(|candidate| candidate.distance);
+        sort_by_key(&mut self.candidates, |candidate| candidate.distance);
         // The far end goes, but nobody whose answer may still come.
         let mut excess = self.candidates.len().saturating_sub(MAX_CANDIDATES);
         while let Some(at) = self.candidates.iter().rposition(|one| one.state == State::Fresh)
@@ -212,7 +213,7 @@ impl Lookup {
             let distance = id.map_or(Distance::FARTHEST, |id| Distance::between(id, self.target));
             self.candidates.push(Candidate { id, address, distance, named_by, state: State::Fresh });
             if named_by.is_none() {
-                self.candidates.sort_by_key(|candidate| candidate.distance);
+                sort_by_key(&mut self.candidates, |candidate| candidate.distance);
             }
         }
     }

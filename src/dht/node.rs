@@ -8,11 +8,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
-
 use super::engine::{Engine, Role};
 use super::krpc::MAX_PACKET_BYTES;
 use crate::dice::Dice;
+use crate::envelope::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use crate::id::InfoHash;
 use crate::sys::{Doorbell, bind_udp, wait_any};
 use crate::thread;

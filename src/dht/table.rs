@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::krpc::Contact;
 use super::node_id::{Distance, is_local};
 use crate::id::NodeId;
+use crate::order::sort_by_key;
 
 /// Nodes in a bucket, and nodes in an answer (Kademlia's k).
 pub const K: usize = 8;
@@ -135,12 +136,8 @@ impl Table {
             .filter(|node| !node.is_bad())
             .map(|node| (Distance::between(node.contact.id, target), node.contact))
             .collect();
-        if near.len() > count {
-            near.select_nth_unstable_by_key(count, |(distance, _)| *distance);
-            near.truncate(count);
-        }
-        near.sort_unstable_by_key(|(distance, _)| *distance);
-        near.into_iter().map(|(_, contact)| contact).collect()
+        sort_by_key(&mut near, |(distance, _)| *distance);
+        near.into_iter().map(|(_, contact)| contact).take(count).collect()
     }
 
     /// Nodes that should be asked whether they are there still; at most `count`, each no more often than makes

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
 use crate::id::InfoHash;
+use crate::order::sort_by_key;
 
 /// The group that is called over IPv4: of the site, not beyond it.
 pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 192, 152, 143);
@@ -113,7 +114,7 @@ impl Pace {
             return None;
         }
         let mut due: Vec<_> = self.torrents.iter_mut().filter(|(_, (_, at))| *at <= now).collect();
-        due.sort_by_key(|(_, (_, at))| *at);
+        sort_by_key(&mut due, |(_, (_, at))| *at);
         let port = due.first()?.1.0;
         let due = due.into_iter().filter(|(_, (its, _))| *its == port).take(MAX_TORRENTS);
         let torrents = due

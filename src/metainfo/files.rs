@@ -3,6 +3,7 @@
 use super::{File, FileFault, TorrentError};
 use crate::bencode::Value;
 use crate::geometry::GeometryError;
+use crate::order::sort;
 use crate::text::{self, MAX_FILE_NAME_BYTES};
 
 /// The most files a torrent may have: what keeps the table of them below 100 MB.
@@ -112,7 +113,7 @@ fn path(entry: Value<'_>) -> Result<Vec<String>, FileFault> {
 fn each_has_its_own_path(files: &[File]) -> Result<(), TorrentError> {
     let mut paths: Vec<&[String]> =
         files.iter().filter(|file| !file.padding).map(|file| file.path.as_slice()).collect();
-    paths.sort_unstable();
+    sort(&mut paths);
     for pair in paths.windows(2) {
         if pair[0] == pair[1] {
             return Err(TorrentError::SamePath(pair[0].join("/")));

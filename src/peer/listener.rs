@@ -11,10 +11,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
-
 use super::PeerError;
 use super::greeting::{Greeted, Host, Known, answer};
+use crate::envelope::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use crate::id::InfoHash;
 use crate::sys::{self, Doorbell};
 use crate::thread;
@@ -197,7 +196,7 @@ fn accept(socket: &TcpListener, letters: &Sender<Letter>, bell: &Doorbell, close
 
 impl Reception {
     fn run(mut self, inbox: &Receiver<Letter>) {
-        for letter in inbox {
+        for letter in inbox.iter() {
             match letter {
                 Letter::Register(info_hash, door) => {
                     self.doors.insert(info_hash, door);

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
-
+use crate::envelope::Sender;
 use crate::id::InfoHash;
 use crate::metainfo::Info;
 use crate::report::{Event, Phase, Snapshot, Watcher};

@@ -16,6 +16,7 @@ use crate::compact;
 use crate::id::InfoHash;
 use crate::magnet::{MAX_MAGNET_BYTES, Magnet};
 use crate::metainfo::Metainfo;
+use crate::order::sort_by_key;
 use crate::sys::rename_noreplace;
 use crate::torrent::What;
 
@@ -126,7 +127,7 @@ impl Folder {
             }
         }
         self.drop_strays(&names);
-        found.torrents.sort_unstable_by_key(|(_, kept)| (kept.place, kept.info_hash));
+        sort_by_key(&mut found.torrents, |(_, kept)| (kept.place, kept.info_hash));
         match self.load(Name::Dht) {
             Ok(bytes) => match nodes_of(&bytes) {
                 Some(nodes) => found.nodes = nodes,

@@ -8,8 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-
+use crate::envelope::{Receiver, Sender, unbounded};
 use crate::id::InfoHash;
 use crate::sys::reap_strangers;
 use crate::thread;

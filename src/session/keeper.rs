@@ -11,10 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-
 use super::folder::{Folder, NEW, Name, encode_nodes};
 use crate::dht::node::Dht;
+use crate::envelope::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use crate::sys::file::{sync_file_system, sync_folder};
 use crate::thread;
 

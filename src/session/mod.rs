@@ -30,8 +30,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, select, unbounded};
+use crossbeam_channel::select;
 
+use crate::envelope::{Receiver, Sender, unbounded};
 use crate::id::InfoHash;
 use crate::peer::seats::Seats;
 use crate::torrent::{Portion, Sharing};
@@ -164,14 +165,22 @@ impl Session {
                 self.look_around(now);
             }
             select! {
-                recv(self.orders) -> order => match order {
+                recv(self.orders.sealed()) -> order => match self.orders.open(order) {
                     Ok(Order::Stop) | Err(_) => break,
                     Ok(order) => self.obey(order),
                 },
-                recv(self.news) -> news => self.hear(news.expect("the session holds a sender of its own")),
-                recv(self.watch.sightings()) -> sighting => sighting.into_iter().for_each(|sighting| self.seen(sighting)),
-                recv(self.hooks.told()) -> message => message.into_iter().for_each(|message| self.heard_of_hook(message)),
-                recv(self.keeper.told()) -> saving => saving.into_iter().for_each(|saving| self.heard_of_saving(saving)),
+                recv(self.news.sealed()) -> news => {
+                    self.hear(self.news.open(news).expect("the session holds a sender of its own"));
+                }
+                recv(self.watch.sightings().sealed()) -> sighting => {
+                    self.watch.sightings().open(sighting).into_iter().for_each(|sighting| self.seen(sighting));
+                }
+                recv(self.hooks.told().sealed()) -> message => {
+                    self.hooks.told().open(message).into_iter().for_each(|message| self.heard_of_hook(message));
+                }
+                recv(self.keeper.told().sealed()) -> saving => {
+                    self.keeper.told().open(saving).into_iter().for_each(|saving| self.heard_of_saving(saving));
+                }
                 recv(crossbeam_channel::at(next_look)) -> _ => {}
             }
         }

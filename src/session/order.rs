@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
-
+use crate::envelope::{Sender, bounded};
 use crate::id::InfoHash;
 use crate::torrent::{Mailbox, What};
 
@@ -265,7 +264,7 @@ impl Desk {
         let _ = self.orders.send(Order::Stop);
     }
 
-    fn ask<T>(&self, order: impl FnOnce(Sender<T>) -> Order) -> Result<T, Refusal> {
+    fn ask<T: 'static>(&self, order: impl FnOnce(Sender<T>) -> Order) -> Result<T, Refusal> {
         let (answer, answered) = bounded(1);
         let no_answer = |sentence| Refusal::new(RefusalKind::NoAnswer, sentence);
         self.orders.send(order(answer)).map_err(|_| no_answer("the session has ended"))?;

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-
 use super::Session;
 use super::audience::Happening;
 use super::entry::Entry;
 use super::folder::{Name, papers_of};
 use super::keeper::{Done, Keeper, Saving};
 use super::order::Refusal;
+use crate::envelope::Sender;
 use crate::id::InfoHash;
 
 /// How often what went each way is saved while it changes: so much of it a kill may cost.

@@ -11,10 +11,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-
+use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
 use crate::metainfo::Metainfo;
+use crate::order::sort;
 use crate::sys::rename_noreplace;
 use crate::thread;
 use crate::torrent::What;
@@ -241,7 +241,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
             names.push(path);
         }
     }
-    names.sort_unstable();
+    sort(&mut names);
     Ok(names)
 }
 

@@ -7,6 +7,7 @@ use std::vec::IntoIter;
 
 use super::lanes::{self, States};
 use super::{BLOCK, Open, Path, State};
+use crate::order::sort_by_key;
 
 #[cfg(target_arch = "aarch64")]
 use super::{arm, neon};
@@ -44,7 +45,7 @@ impl<'a> Waiting<'a> {
 /// Compresses everything that waits.
 pub(super) fn run(path: Path, mut waiting: Vec<Waiting<'_>>) {
     // The longest first, so that the lanes empty at about the same time.
-    waiting.sort_unstable_by_key(|stream| Reverse(stream.bytes()));
+    sort_by_key(&mut waiting, |stream| Reverse(stream.bytes()));
     for mut stream in side_by_side(path, waiting) {
         while stream.goes_on() {
             lone(&mut stream.open.state, std::mem::take(&mut stream.blocks));

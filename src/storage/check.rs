@@ -8,13 +8,12 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-
 use super::error::StorageError;
 use super::files::Files;
 use super::lanes::{LANES, Lanes};
 use super::spans::{Home, Run};
 use crate::bitfield::Bitfield;
+use crate::envelope::{Receiver, Sender, unbounded};
 use crate::geometry::PieceIndex;
 use crate::sha1;
 use crate::sys::file::{cached_bytes, next_data, will_need, will_not_need};

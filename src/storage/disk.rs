@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-
 use super::error::StorageError;
 use super::files::Files;
 use super::resume::Saved;
 use super::spans::Home;
 use super::trust::stamps;
 use crate::bitfield::Bitfield;
+use crate::envelope::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use crate::geometry::PieceIndex;
 use crate::sys::file::{Access, open, start_write_back, sync_file_system, sync_folder, wait_write_back};
 use crate::thread;
@@ -173,7 +172,7 @@ impl Disk {
 }
 
 /// Waits for a slow disk, but not longer than whoever waits for us.
-fn receive<T>(from: &Receiver<T>, stop: &AtomicBool) -> Result<T, StorageError> {
+fn receive<T: 'static>(from: &Receiver<T>, stop: &AtomicBool) -> Result<T, StorageError> {
     loop {
         match from.recv_timeout(LOOK_UP_EVERY) {
             Ok(value) => return Ok(value),

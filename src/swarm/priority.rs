@@ -3,13 +3,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::order::sort;
+
 /// How much a connection between these two is worth; higher is better, and both ends compute the same.
 /// `None` between families: there is no connection to rank.
 pub fn priority(ours: SocketAddr, theirs: SocketAddr) -> Option<u32> {
     let (one, other) = match (ours.ip().to_canonical(), theirs.ip().to_canonical()) {
         (one, other) if one == other => {
             let mut ports = [ours.port().to_be_bytes(), theirs.port().to_be_bytes()];
-            ports.sort_unstable();
+            sort(&mut ports);
             return Some(crc32c(ports.as_flattened()));
         }
         (IpAddr::V4(one), IpAddr::V4(other)) => (one.octets().to_vec(), other.octets().to_vec()),
@@ -17,7 +19,7 @@ pub fn priority(ours: SocketAddr, theirs: SocketAddr) -> Option<u32> {
         _ => return None,
     };
     let mut ends = masked(one, other);
-    ends.sort_unstable();
+    sort(&mut ends);
     Some(crc32c(&ends.concat()))
 }
 

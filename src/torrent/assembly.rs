@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::geometry::{PieceIndex, SPAN_BYTES};
+use crate::order::sort_by_key;
 use crate::peer::Job;
 use crate::peer_key::PeerKey;
 use crate::sha1::{Feed, Running, advance};
@@ -221,7 +222,7 @@ impl Assembly {
                 parts: parts.into_values().collect(),
             })
             .collect();
-        finished.sort_unstable_by_key(|finished| finished.piece);
+        sort_by_key(&mut finished, |finished| finished.piece);
         finished
     }
 

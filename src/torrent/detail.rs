@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use crossbeam_channel::Sender;
-
 use super::Torrent;
 use crate::detail::{Detail, PeerDetail};
+use crate::envelope::Sender;
 
 impl Torrent<'_> {
     /// Answers who wants to know everything. The trackers' part is the announcer's: it has the last word.
@@ -13,7 +12,10 @@ impl Torrent<'_> {
         let mut detail = self.detail(now);
         let answers = self.finder.answers.clone();
         // Nobody waits any longer, or never had room for an answer: nothing is lost.
-        let Some(announcer) = &self.finder.announcer else { return drop(who.try_send(detail)) };
+        let Some(announcer) = &self.finder.announcer else {
+            _ = who.try_send(detail);
+            return;
+        };
         announcer.look(move |trackers| {
             detail.trackers = trackers;
             for tracker in &mut detail.trackers {

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
 
 use crate::detail::Detail;
+use crate::envelope::Sender;
 use crate::peer;
 use crate::peer::listener::Arrival;
 use crate::swarm::Source;
@@ -46,7 +47,7 @@ pub struct Portion {
 /// Where letters to the owner of a torrent are put; as many copies as one likes.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
-    letters: Sender<Letter>,
+    letters: crossbeam_channel::Sender<Letter>,
     /// Heard even while the owner checks what is on disk and reads no letters.
     stopped: Arc<AtomicBool>,
 }

@@ -8,13 +8,14 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
+use crossbeam_channel::{never, select};
 
 use super::announce::{AnnounceEvent, Answer, Identity, Problem, Progress, Query, TrackerError};
 use super::client::Client;
 use super::tiers::{Ask, Tiers, Ways};
 use crate::detail::TrackerDetail;
 use crate::dice::Dice;
+use crate::envelope::{Receiver, Sender, bounded, unbounded};
 use crate::thread::spawn;
 
 /// What came of one announce.
@@ -156,14 +157,14 @@ impl Desk {
             let wake = self.leaving.as_ref().map(|leaving| leaving.deadline).or_else(|| self.tiers.wake_at());
             let alarm = wake.map_or_else(never, crossbeam_channel::at);
             // Once we leave, the handle is gone and only answers matter.
-            let no_wishes = never();
+            let no_wishes = Receiver::never();
             let wished = if self.leaving.is_some() { &no_wishes } else { wished };
             select! {
-                recv(wished) -> wish => match wish {
+                recv(wished.sealed()) -> wish => match wished.open(wish) {
                     Ok(wish) => self.fulfil(wish),
                     Err(_) => return,
                 },
-                recv(returned) -> back => self.take_back(back.expect("the desk holds a sender of its own")),
+                recv(returned.sealed()) -> back => self.take_back(returned.open(back).expect("the desk holds a sender of its own")),
                 recv(alarm) -> _ => {}
             }
         }

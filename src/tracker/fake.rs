@@ -5,9 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, unbounded};
-
 use super::udp_packet::{Request, Response};
+use crate::envelope::{Receiver, unbounded};
 
 /// What a fake tracker does once it has read a request.
 pub enum Reaction {

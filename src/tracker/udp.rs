@@ -4,10 +4,9 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
-
 use super::announce::{Answer, Problem, Query, Scraped, TrackerError};
 use super::udp_packet::{Announce, Request, Response};
+use crate::envelope::bounded;
 use crate::id::{InfoHash, random_bytes};
 use crate::thread::spawn;
 

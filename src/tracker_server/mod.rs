@@ -19,13 +19,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-
 pub use access::{Access, AccessError, Network};
 pub use desk::{Clerk, Desk, Rules};
 pub use swarms::{Limits, Totals};
 
 use crate::dice::Dice;
+use crate::envelope::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use crate::service::{StartError, spawn};
 use crate::sys::{bind_udp, listen_tcp, raise_open_files};
 use worker::{Sockets, Worker};
@@ -108,7 +107,7 @@ impl Server {
         let now = Instant::now();
         let desk = Arc::new(Desk::new(config.rules, config.access, workers, now));
         let (faulty, faults) = unbounded();
-        let tell = move |why| drop(faulty.send(why));
+        let tell = move |why| _ = faulty.send(why);
         let mut server =
             Self { addresses, desk, faults, stops: Vec::new(), sweeping: None, threads: Vec::new() };
         for number in 0..workers {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Scratch, Waits};
 use super::desk::{Clerk, Counted};
 use super::udp;
+use crate::order::sort;
 use crate::service;
 use crate::sys::{Datagrams, Interest, Poller};
 
@@ -237,11 +238,8 @@ impl Worker {
         };
         let mut places: Vec<_> = self.connections.iter().enumerate().filter_map(worth).collect();
         let count = places.len().div_ceil(PART_DROPPED);
-        if count > 0 {
-            places.select_nth_unstable(count - 1);
-            places.truncate(count);
-        }
-        let places: Vec<usize> = places.into_iter().map(|(_, place)| place).collect();
+        sort(&mut places);
+        let places: Vec<usize> = places.into_iter().map(|(_, place)| place).take(count).collect();
         self.drop_all(&places);
     }
 

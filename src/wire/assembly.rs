@@ -11,6 +11,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::id::InfoHash;
+use crate::order::sort;
 use crate::sha1;
 use crate::wire::ut_metadata::{MAX_METADATA_BYTES, METADATA_PIECE_BYTES};
 
@@ -278,7 +279,7 @@ impl Assembly {
             let truth = whole.blocks.values().map(digests);
             let lies = suspicions.iter().zip(truth).filter(|(said, truth)| said.digest != truth.digest);
             let mut guilty: Vec<u32> = lies.map(|(said, _)| said.from).collect();
-            guilty.sort_unstable();
+            sort(&mut guilty);
             guilty.dedup();
             self.peers.clear();
             self.attempts.clear();
