@@ -1,20 +1,18 @@
 # One word for each thing a person wants to do here; `make help` lists them.
 
 CARGO   ?= cargo
-HOST    := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
 # Everything is built for a named target, so that build scripts stay dynamic while rill itself is static
-# (.cargo/config.toml), and clippy, tests, documentation and program share one tree. Another one on the same machine:
-# `make TARGET=x86_64-unknown-linux-musl`.
-TARGET  := $(HOST)
-BUILD   := --locked --target $(TARGET)
-RILL    := target/$(TARGET)/release/rill
+# (.cargo/config.toml), and clippy, tests, documentation and program share one tree. It is found out when it is first
+# needed. Another one on the same machine: `make TARGET=x86_64-unknown-linux-gnu`.
+TARGET   = $(eval TARGET := $(shell .cargo/target))$(TARGET)
+BUILD    = --locked --target $(TARGET)
+RILL     = target/$(TARGET)/release/rill
 PYTHON  ?= /usr/bin/python3
 
 export CARGO_TARGET_DIR = target
-export RILL
 
 .PHONY: all build test check fmt lint docs demo interop bench fuzz simulate install uninstall clean help tools python
 
@@ -44,13 +42,13 @@ docs: tools
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(BUILD) --no-deps --lib
 
 demo: build ## download a bundled torrent over loopback and see it happen
-	@tests/demo/run
+	@RILL=$(RILL) tests/demo/run
 
 interop: build python ## trade with other clients: transmission, aria2, libtorrent, rtorrent, qbittorrent
-	@$(PYTHON) tests/interop/run.py $(INTEROP)
+	@RILL=$(RILL) $(PYTHON) tests/interop/run.py $(INTEROP)
 
 bench: build python ## measure beside other clients; MODES=fast,check ROUNDS=3 SIZE=1024 choose
-	@$(PYTHON) tests/bench/run.py $(if $(MODES),--modes $(MODES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	@RILL=$(RILL) $(PYTHON) tests/bench/run.py $(if $(MODES),--modes $(MODES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(SIZE),--size $(SIZE)) $(BENCH)
 
 fuzz: tools ## feed the parsers what nobody would send; TIME=60 seconds for each

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 class Rill(Client):
     name, package = "rill", ""
-    program = str(ROOT / os.environ.get("RILL", "target/x86_64-unknown-linux-gnu/release/rill"))
+    program = str(ROOT / os.environ.get("RILL", "target/x86_64-unknown-linux-musl/release/rill"))
     more = () # words behind every command
     env = {}
     wrapper = () # words before every command
