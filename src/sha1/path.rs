@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 pub enum Path {
     /// The portable one, and the judge of the others: `sha1_smol`, one stream at a time.
     Smol,
-    /// x86-64's SHA instructions, two streams at a time.
+    /// x86-64's SHA instructions, two streams at a time or four.
     Ni,
     /// AVX2: eight streams at a time.
     Avx2,
@@ -90,9 +90,35 @@ impl Path {
     }
 
     fn best() -> Self {
-        let by_speed = [Self::Avx512, Self::Avx2, Self::Ni, Self::Arm, Self::Neon];
+        let by_speed = match takes_four() {
+            true => [Self::Avx512, Self::Ni, Self::Avx2, Self::Arm, Self::Neon],
+            false => [Self::Avx512, Self::Avx2, Self::Ni, Self::Arm, Self::Neon],
+        };
         by_speed.into_iter().find(|path| path.is_available()).unwrap_or(Self::Smol)
     }
+}
+
+/// Whether SHA instructions of more than two streams overlap: AMD's unit begins one while three others are under way (4,150
+/// million bytes a second of four streams on a Zen 3, 2,900 of two, 3,400 in AVX2 registers); Intel's is busy with the one
+/// it has.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn takes_four() -> bool {
+    use std::arch::x86_64::__cpuid;
+
+    static TAKES_FOUR: OnceLock<bool> = OnceLock::new();
+    // The maker's name, in the order of these registers.
+    let is_by =
+        |maker: &[u8; 12], [b, d, c]: [u32; 3]| *maker.as_chunks().0 == [b, d, c].map(u32::to_le_bytes);
+    *TAKES_FOUR.get_or_init(|| {
+        let name = __cpuid(0);
+        let name = [name.ebx, name.edx, name.ecx];
+        Path::Ni.is_available() && (is_by(b"AuthenticAMD", name) || is_by(b"HygonGenuine", name))
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn takes_four() -> bool {
+    false
 }
 
 impl fmt::Display for Path {

@@ -12,7 +12,7 @@ use crate::order::sort_by_key;
 #[cfg(target_arch = "aarch64")]
 use super::{arm, neon};
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512, avx512vl, shani};
+use super::{avx2, avx512, avx512vl, path, shani};
 
 /// A hash, and what is to be compressed into it next: whole blocks, at least one.
 pub(super) struct Waiting<'a> {
@@ -53,10 +53,12 @@ pub(super) fn run(path: Path, mut waiting: Vec<Waiting<'_>>) {
     }
 }
 
-/// How many streams must be there for a way to beat the ones below it: as measured on a Sapphire Rapids.
-/// Sixteen lanes take as long as eight short ones and a pair; eight short ones as long as two pairs.
+/// How many streams must be there for a way to beat the ones below it: as measured on a Sapphire Rapids, and for four
+/// streams of SHA instructions on a Zen 3. Sixteen lanes take as long as eight short ones and a pair; eight short ones as
+/// long as two pairs; four streams as long as one and a half pairs.
 #[cfg(target_arch = "x86_64")]
 mod worth {
+    pub(super) const FOUR: usize = 3;
     pub(super) const AVX512: usize = 10;
     pub(super) const AVX512VL: usize = 4;
     pub(super) const AVX2_BEFORE_PAIRS: usize = 6;
@@ -83,6 +85,12 @@ fn side_by_side(path: Path, mut waiting: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
         });
     }
     if pairs {
+        if path::takes_four() {
+            // SAFETY: the processor has the SHA instructions.
+            waiting = in_lanes::<4>(waiting, worth::FOUR, |states, streams, blocks| unsafe {
+                shani::compress(states, streams, blocks);
+            });
+        }
         // SAFETY: the processor has the SHA instructions.
         waiting = in_lanes::<2>(waiting, 2, |states, streams, blocks| unsafe {
             shani::compress(states, streams, blocks);

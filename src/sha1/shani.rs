@@ -1,4 +1,4 @@
-//! The processor's SHA instructions: one stream, or two that fill each other's waiting times.
+//! The processor's SHA instructions: one stream, or two or four that fill each other's waiting times.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
@@ -6,29 +6,30 @@ use std::arch::x86_64::*;
 use super::BLOCK;
 use super::lanes::States;
 
-/// Does something for each of at most two streams. Written out one by one: the program is built small, which unrolls no
+/// Does something for each of at most four streams. Written out one by one: the program is built small, which unrolls no
 /// loop, and streams that are counted lie in memory, not in registers.
 macro_rules! each {
     ($lane:ident => $work:block) => {
-        let $lane = 0;
-        $work
-        if N > 1 {
-            let $lane = 1;
+        each!($lane => $work, 0 1 2 3);
+    };
+    ($lane:ident => $work:block, $($number:literal)*) => {$(
+        if $number < N {
+            let $lane = $number;
             $work
         }
-    };
+    )*};
 }
 
-/// Compresses the first `blocks` blocks of `N` streams, one or two, into their states.
+/// Compresses the first `blocks` blocks of `N` streams, at most four, into their states.
 ///
 /// # Safety
 /// The processor must have SHA, SSSE3 and SSE4.1.
 ///
 /// # Panics
-/// When a stream holds fewer than `blocks` blocks, or there are more than two.
+/// When a stream holds fewer than `blocks` blocks, or there are more than four.
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 pub(super) unsafe fn compress<const N: usize>(states: &mut States<N>, streams: &[&[u8]; N], blocks: usize) {
-    assert!(N <= 2 && streams.iter().all(|stream| stream.len() / BLOCK >= blocks));
+    assert!(N <= 4 && streams.iter().all(|stream| stream.len() / BLOCK >= blocks));
     let mut abcd = [_mm_setzero_si128(); N];
     let mut e = [_mm_setzero_si128(); N];
     for lane in 0..N {

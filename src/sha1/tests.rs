@@ -141,6 +141,27 @@ fn plain_registers_give_what_the_judge_gives() {
     }
 }
 
+/// Only some makers' processors are given four at a time, but any that has the instructions can do it.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn four_streams_of_sha_instructions_give_what_the_judge_gives() {
+    if !Path::Ni.is_available() {
+        return;
+    }
+    let bytes = noise(4 * 640, &mut Dice::from_seed(8));
+    let streams: [&[u8]; 4] = std::array::from_fn(|lane| &bytes[640 * lane..][..640]);
+    for blocks in 0..=10 {
+        let mut states = States::<4>::new();
+        (0..4).for_each(|lane| states.put(lane, &INITIAL));
+        // SAFETY: the processor has the SHA instructions.
+        unsafe { super::shani::compress(&mut states, &streams, blocks) };
+        for (lane, stream) in streams.iter().enumerate() {
+            let open = Open { state: states.get(lane), length: 64 * blocks as u64, partial: [0; BLOCK] };
+            assert_eq!(open.finish(), judge(&stream[..64 * blocks]), "lane {lane}, {blocks} blocks");
+        }
+    }
+}
+
 #[test]
 fn paths_are_known_by_name() {
     for path in Path::ALL {
