@@ -9,13 +9,16 @@ use std::path::Path;
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
 use crate::sys::bus::Region;
-use crate::sys::page_bytes;
+use crate::sys::{faults, page_bytes};
 
 /// From one multiple of this to the next, the bytes of a file cost least when they are written in one go: where the
 /// kernel has pages of 4 KiB, a huge one has so many bytes.
 pub const TOGETHER_BYTES: u64 = 2 * 1024 * 1024;
 
 const HUGE_BYTES: usize = TOGETHER_BYTES as usize;
+
+/// A huge page comes with one fault, or a few where it is made of large ones. With more, a file has small ones.
+const MOST_FAULTS: u64 = 32;
 
 /// A file's bytes as memory. Its pages are faulted in just before they are written and given back right after,
 /// so that it holds no memory between writes: what is dirty belongs to the page cache.
@@ -29,6 +32,7 @@ pub struct Map {
     _region: Region,
     map: MmapRaw,
     populates: bool,
+    is_in_vain: bool,
 }
 
 impl Map {
@@ -45,7 +49,7 @@ impl Map {
         let advised = map.advise(Advice::Random).and_then(|()| map.advise(Advice::HugePage));
         let gains = start.is_multiple_of(HUGE_BYTES) && advised.is_ok();
         let region = Region::new(start..start + map.len(), &path.to_string_lossy());
-        gains.then_some(Self { _region: region, map, populates: true })
+        gains.then_some(Self { _region: region, map, populates: true, is_in_vain: false })
     }
 
     /// Copies the parts, each behind the one before, to `offset`.
@@ -60,12 +64,20 @@ impl Map {
     pub fn write(&mut self, offset: usize, parts: &[&[u8]]) -> io::Result<()> {
         let mut at = offset;
         let range = at..at + parts.iter().map(|part| part.len()).sum::<usize>();
+        let faults_before = faults();
         self.populates = self.populates && self.populate(range.clone())?;
         for part in parts {
             self.copy(at, part);
             at += part.len();
         }
+        self.is_in_vain |= faults() - faults_before > MOST_FAULTS;
         self.let_go(range)
+    }
+
+    /// Whether what was written last came with a fault for every small page: not every file system has huge ones, and memory
+    /// may be in fragments.
+    pub fn is_in_vain(&self) -> bool {
+        self.is_in_vain
     }
 
     /// Faults the whole range in by one call: a fault for every page costs several times as much. False where the
@@ -128,6 +140,17 @@ mod tests {
         assert_eq!(bytes.len(), LENGTH);
         assert!(bytes[HUGE_BYTES..2 * HUGE_BYTES] == content);
         assert!(bytes[..HUGE_BYTES].iter().chain(&bytes[2 * HUGE_BYTES..]).all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn a_fault_for_every_small_page_is_in_vain() {
+        let scratch = Scratch::new();
+        let (_file, Some(mut map)) = mapped(&scratch.path().join("a")) else { return };
+        map.map.advise(Advice::NoHugePage).unwrap();
+        let before = faults();
+        map.write(0, &[&[1; HUGE_BYTES]]).unwrap();
+        // Where the kernel can't populate, or has larger pages all the same, there is nothing to see.
+        assert_eq!(map.is_in_vain(), faults() - before > MOST_FAULTS);
     }
 
     #[test]

@@ -45,6 +45,8 @@ const DIRTY_SHARE: u64 = 8;
 pub struct Writer {
     files: Arc<Files>,
     open: Shelf<Open>,
+    /// Files are mapped; no longer once one turned out to have small pages only.
+    maps: bool,
     side: Option<Arc<File>>,
     disk: Disk,
     batch: Batch,
@@ -96,6 +98,7 @@ impl Writer {
         Ok(Self {
             files,
             open: Shelf::new(MAX_OPEN_TO_WRITE),
+            maps: true,
             side: side.map(Arc::new),
             disk,
             batch: Batch::default(),
@@ -194,7 +197,10 @@ impl Writer {
             Home::File(index) => {
                 let open = self.open(index)?;
                 open.write(run, bytes)?;
-                (open.length >= OWN_WRITE_BACK_BYTES).then(|| Arc::clone(&open.file))
+                let in_vain = open.map.take_if(|map| map.is_in_vain()).is_some();
+                let back = (open.length >= OWN_WRITE_BACK_BYTES).then(|| Arc::clone(&open.file));
+                self.maps &= !in_vain;
+                back
             }
         };
         self.batch.homes.insert(run.home);
@@ -214,7 +220,7 @@ impl Writer {
     fn open(&mut self, index: usize) -> Result<&mut Open, StorageError> {
         // Asked twice because a borrow that is returned early would last to the function's end.
         if self.open.get(index).is_none() {
-            let open = Open::new(self.files.path(index), self.files.info.files[index].length)?;
+            let open = Open::new(self.files.path(index), self.files.info.files[index].length, self.maps)?;
             self.open.put(index, open);
         }
         Ok(self.open.get(index).expect("it was there, or was put there just now"))
@@ -253,11 +259,11 @@ impl Writer {
 }
 
 impl Open {
-    fn new(path: PathBuf, length: u64) -> Result<Self, StorageError> {
+    fn new(path: PathBuf, length: u64, maps: bool) -> Result<Self, StorageError> {
         let file =
             file::open(&path, Access::Write).map_err(|error| StorageError::io("open", &path, error))?;
         check_length(&file, &path, length)?;
-        let map = Map::new(&file, length, &path);
+        let map = if maps { Map::new(&file, length, &path) } else { None };
         Ok(Self { file: Arc::new(file), map, length, path })
     }
 

@@ -46,6 +46,16 @@ pub fn keep_memory_small() {
     }
 }
 
+/// How many pages the calling thread has been given so far.
+pub fn faults() -> u64 {
+    // SAFETY: an all-zero rusage is a valid value and is live for the call.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        usage.ru_minflt as u64
+    }
+}
+
 /// How many threads this process has; `None` where `/proc` isn't mounted.
 pub fn thread_count() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
