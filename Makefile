@@ -47,8 +47,8 @@ demo: build ## download a bundled torrent over loopback and see it happen
 interop: build python ## trade with other clients: transmission, aria2, libtorrent, rtorrent, qbittorrent
 	@RILL=$(RILL) $(PYTHON) tests/interop/run.py $(INTEROP)
 
-bench: build python ## measure beside other clients; MODES=fast,check ROUNDS=3 SIZE=1024 choose
-	@RILL=$(RILL) $(PYTHON) tests/bench/run.py $(if $(MODES),--modes $(MODES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+bench: build python ## measure beside other clients; MODES=fast,check ROUNDS=3 SIZE=1024 FOLDER=/dev/shm/bench choose
+	@RILL=$(RILL) BENCH_FOLDER=$(FOLDER) $(PYTHON) tests/bench/run.py $(if $(MODES),--modes $(MODES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(SIZE),--size $(SIZE)) $(BENCH)
 
 fuzz: tools ## feed the parsers what nobody would send; TIME=60 seconds for each

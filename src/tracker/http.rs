@@ -7,7 +7,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 
 use super::announce::{Answer, Problem, Query, Scraped, TrackerError, words};
-use crate::agent::agent;
+use crate::agent::{FEW_WORDS_BYTES, agent};
 use crate::id::InfoHash;
 
 /// The most bytes read of an answer. A thousand peers as dictionaries, the longest form, are a tenth of it.
@@ -84,7 +84,10 @@ impl Reply {
 impl HttpClient {
     /// A client that asks from this local address, as [`agent`] does.
     pub fn new(bind: Option<IpAddr>) -> Self {
-        Self { agent: agent(bind, |config| config.max_redirects(MAX_REDIRECTS).max_idle_connections(0)) }
+        let agent = agent(bind, |config| {
+            config.max_redirects(MAX_REDIRECTS).max_idle_connections(0).input_buffer_size(FEW_WORDS_BYTES)
+        });
+        Self { agent }
     }
 
     /// Announces and reads the answer.

@@ -19,7 +19,8 @@ from clients.torrent import Torrent, fill
 from clients.tracker import Tracker
 from clients.transmission import Transmission
 
-FOLDER = ROOT / "target" / "bench"
+# Payloads and downloads; BENCH_FOLDER names another place, such as one in memory where the disk is what is slow.
+FOLDER = pathlib.Path(os.environ.get("BENCH_FOLDER") or ROOT / "target" / "bench")
 # Where emptied files stay until the run of `make bench` is over.
 ASIDE = FOLDER / "aside"
 # What a guest's kernel has given back to its host so far, where it does that and counts it; after so long
@@ -172,6 +173,20 @@ def dialler(torrent):
             yield run
 
     return dial
+
+
+def disk_speed(size=512 << 20) -> float:
+    """How many MiB a second the place of the downloads takes and has flushed. rill flushes before it is done; the others
+    leave that to the kernel."""
+    path, block = FOLDER / "disk-speed", os.urandom(1 << 20)
+    with open(path, "wb", buffering=0) as file:
+        started = time.monotonic()
+        for _ in range(size >> 20):
+            file.write(block)
+        os.fdatasync(file.fileno())
+        took = time.monotonic() - started
+    path.unlink()
+    return size / 2**20 / took
 
 
 class Table:

@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from bench.measure import ASIDE, FOLDER, Bench
+from bench.measure import ASIDE, FOLDER, Bench, disk_speed
 from bench.modes import GROUPS, MODES
 from clients.rill import ROOT, Rill
 
@@ -69,7 +69,8 @@ def main() -> int:
         return 2
     bench = Bench(args.rounds, args.size, [word for word in args.only.split(",") if word])
     bench.failed = False
-    report = [*machine(), size(), f"load before: {os.getloadavg()[0]:.1f}; medians of {args.rounds} rounds", ""]
+    report = [*machine(), size(), f"load before: {os.getloadavg()[0]:.1f}; medians of {args.rounds} rounds",
+              f"{FOLDER} takes {disk_speed():.0f} MiB/s, flushed", ""]
     print("\n".join(report), flush=True)
     try:
         for mode in modes:
@@ -79,7 +80,7 @@ def main() -> int:
                 (FOLDER / "report.md").write_text("\n".join(report))
     finally:
         shutil.rmtree(ASIDE, ignore_errors=True)
-    print(f"kept in {(FOLDER / 'report.md').relative_to(ROOT)}")
+    print(f"kept in {FOLDER / 'report.md'}")
     return 1 if bench.failed else 0
 
 
