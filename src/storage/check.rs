@@ -16,7 +16,7 @@ use crate::bitfield::Bitfield;
 use crate::envelope::{Receiver, Sender, unbounded};
 use crate::geometry::PieceIndex;
 use crate::sha1;
-use crate::sys::file::{cached_bytes, next_data, will_need, will_not_need};
+use crate::sys::file::{cached_bytes, data_begins, will_need, will_not_need};
 
 /// How much is read ahead of what is being hashed, in bytes, when it isn't in the page cache.
 const AHEAD_BYTES: u64 = 16 * 1024 * 1024;
@@ -195,8 +195,8 @@ impl Work<'_> {
         let geometry = self.files.info.geometry;
         let mut runs = self.files.spans.runs(geometry.offset_of(piece), u64::from(geometry.len_of(piece)));
         runs.all(|run| match self.files.open(run.home) {
-            Ok(Some(file)) => next_data(&file, run.offset)
-                .is_ok_and(|data| data.is_none_or(|data| data.start >= run.offset + run.length)),
+            Ok(Some(file)) => data_begins(&file, run.offset)
+                .is_ok_and(|data| data.is_none_or(|begin| begin >= run.offset + run.length)),
             Ok(None) => true,
             Err(_) => false,
         })

@@ -233,26 +233,36 @@ pub fn cached_bytes(file: &File, range: Range<u64>) -> Option<u64> {
 }
 
 /// The next run of bytes at or after `offset` that isn't a hole; `None` when only holes are left. A file
-/// system without holes says that all is data.
+/// system without holes says that all is data. Where the run ends may take the kernel long to find out: tmpfs looks at every
+/// page of it.
 ///
 /// # Errors
 /// When the device fails.
 pub fn next_data(file: &File, offset: u64) -> io::Result<Option<Range<u64>>> {
-    let end = file.metadata()?.len();
-    if offset >= end {
-        return Ok(None);
-    }
-    // SAFETY: no pointers are passed. The file's position moves; nobody here reads from it.
-    let seek = |from: u64, what| checked(unsafe { libc::lseek(file.as_raw_fd(), signed(from)?, what) });
-    match seek(offset, libc::SEEK_DATA) {
-        Ok(start) => {
-            let stop = seek(start as u64, libc::SEEK_HOLE).map_or(end, |stop| stop as u64);
-            Ok(Some(start as u64..stop))
-        }
+    let Some(start) = data_begins(file, offset)? else { return Ok(None) };
+    let stop = seek(file, start, libc::SEEK_HOLE).or_else(|_| file.metadata().map(|meta| meta.len()))?;
+    Ok(Some(start..stop))
+}
+
+/// Where the next bytes at or after `offset` are that lie in no hole; `None` when only holes are left. A file system
+/// without holes says that all is data.
+///
+/// # Errors
+/// When the device fails.
+pub fn data_begins(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    match seek(file, offset, libc::SEEK_DATA) {
+        Ok(start) => Ok(Some(start)),
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Some(offset..end)),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            Ok((offset < file.metadata()?.len()).then_some(offset))
+        }
         Err(error) => Err(error),
     }
+}
+
+fn seek(file: &File, from: u64, what: libc::c_int) -> io::Result<u64> {
+    // SAFETY: no pointers are passed. The file's position moves; nobody here reads from it.
+    checked(unsafe { libc::lseek(file.as_raw_fd(), signed(from)?, what) }).map(|place| place as u64)
 }
 
 fn signed(bytes: u64) -> io::Result<libc::off_t> {
@@ -298,6 +308,8 @@ mod tests {
         file.write_all_at(b"x", 500_000).unwrap();
         let data = next_data(&file, 0).unwrap().unwrap();
         assert!(data.contains(&500_000));
+        assert_eq!(data_begins(&file, 0).unwrap(), Some(data.start));
+        assert_eq!(data_begins(&file, 500_000).unwrap(), Some(500_000));
         assert_eq!(next_data(&file, 1_000_000).unwrap(), None);
         if let Some(cached) = cached_bytes(&file, 0..1_000_000) {
             assert!(cached >= 1, "the page just written is in the cache");
