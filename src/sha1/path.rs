@@ -57,6 +57,18 @@ impl Path {
         }
     }
 
+    /// How many streams side by side it takes to make full use of it.
+    pub fn streams(self) -> usize {
+        match self {
+            Self::Smol => 1,
+            Self::Ni if takes_four() => 4,
+            Self::Ni | Self::Arm => 2,
+            Self::Neon => 4,
+            Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+
     /// Whether this processor can take it.
     pub fn is_available(self) -> bool {
         match self {

@@ -10,10 +10,14 @@ use crate::geometry::{PieceIndex, SPAN_BYTES};
 use crate::order::sort_by_key;
 use crate::peer::Job;
 use crate::peer_key::PeerKey;
-use crate::sha1::{Feed, Running, advance};
+use crate::sha1::{Feed, Path, Running, advance};
 
-/// Pieces that are worth hashing together: as many as the widest registers hold.
+/// Pieces of any length that are worth hashing together: as many as the widest registers hold.
 const ENOUGH_PIECES: usize = 16;
+
+/// Whole jobs that are worth hashing together at the least, so that neighbours are there to be written together. More than
+/// the processor hashes side by side would only keep the memory from the peers, which have nothing to fill then.
+const LEAST_JOBS: usize = 4;
 
 /// How long parts wait for company where little comes: what a kill in that time would lose must be fetched again.
 const SHORT_PATIENCE: Duration = Duration::from_millis(3);
@@ -39,6 +43,8 @@ pub struct Assembly {
     patience: Duration,
     /// How many pieces have parts that came since the last hashing.
     ripe_pieces: usize,
+    /// How many whole jobs are worth being hashed together.
+    enough_jobs: usize,
     /// Bytes of pieces that are all here, and wait for their hash.
     whole_bytes: u64,
     /// Buffers for the next jobs, so that their pages needn't be zeroed by the kernel again.
@@ -83,6 +89,11 @@ struct Piece {
 impl Assembly {
     /// No pieces, and room for so many bytes of them.
     pub fn new(budget: u64) -> Self {
+        Self::hashing(budget, Path::active().streams())
+    }
+
+    /// [`new`](Self::new), on a processor that hashes so many streams side by side.
+    fn hashing(budget: u64, streams: usize) -> Self {
         Self {
             open: HashMap::new(),
             held_bytes: 0,
@@ -91,6 +102,7 @@ impl Assembly {
             hashed_at: None,
             patience: SHORT_PATIENCE,
             ripe_pieces: 0,
+            enough_jobs: streams.max(LEAST_JOBS),
             whole_bytes: 0,
             spare: Vec::new(),
             spare_bytes: 0,
@@ -191,7 +203,7 @@ impl Assembly {
     /// When what has gathered should be hashed at the latest; `None` when there is nothing.
     pub fn ripe_at(&self) -> Option<Instant> {
         let since = self.ripe_since?;
-        let enough = self.ripe_bytes >= u64::from(SPAN_BYTES) * ENOUGH_PIECES as u64
+        let enough = self.ripe_bytes >= u64::from(SPAN_BYTES) * self.enough_jobs as u64
             || self.ripe_pieces >= ENOUGH_PIECES;
         Some(if enough { since } else { since + self.patience })
     }
@@ -332,6 +344,22 @@ mod tests {
         complete(&mut assembly, 3);
         assert_eq!(assembly.hash(now).len(), 2);
         assert!(!assembly.has_its_share());
+    }
+
+    #[test]
+    fn whole_jobs_wait_for_as_many_as_are_hashed_side_by_side() {
+        let (mib, now) = (SPAN_BYTES as usize, Instant::now());
+        let geometry = Geometry::new(64 * mib as u64, mib as u64).unwrap();
+        let ripe_after = |streams: usize| {
+            let mut assembly = Assembly::hashing(32 << 20, streams);
+            let ripe = (1..).find(|count| {
+                let range = geometry.range(*count, 0, SPAN_BYTES).unwrap();
+                assembly.add(Job { range, buffer: vec![0; mib] }, PeerKey(0), SPAN_BYTES, now);
+                assembly.ripe_at() == Some(now)
+            });
+            ripe.unwrap()
+        };
+        assert_eq!([1, 4, 8, 16].map(ripe_after), [4, 4, 8, 16]);
     }
 
     #[test]
