@@ -12,6 +12,8 @@ const _: () = assert!(SPAN_BYTES / BLOCK_BYTES <= u64::BITS);
 #[derive(Debug, Default)]
 pub struct Jobs {
     queue: VecDeque<Active>,
+    /// How many at the front are known to be asked for whole: they needn't be looked at for each request.
+    asked_whole: usize,
     next_serial: u32,
     in_flight: u32,
     unasked: u32,
@@ -99,8 +101,10 @@ impl Jobs {
 
     /// The next block to ask for, of a piece that `may` be asked for; counts as asked from now on.
     pub fn ask(&mut self, may: impl Fn(PieceIndex) -> bool) -> Option<Range> {
+        let jobs_left = self.queue.range(self.asked_whole..);
+        self.asked_whole += jobs_left.take_while(|active| active.unasked() == 0).count();
         let open = |active: &&mut Active| active.unasked() != 0 && may(active.job.range.piece);
-        let active = self.queue.iter_mut().find(open)?;
+        let active = self.queue.range_mut(self.asked_whole..).find(open)?;
         let block = active.unasked().trailing_zeros();
         active.asked |= 1 << block;
         self.in_flight += 1;
@@ -175,6 +179,7 @@ impl Jobs {
             return None;
         }
         let active = self.queue.remove(at)?;
+        self.asked_whole -= usize::from(at < self.asked_whole);
         Some(if active.refused == 0 {
             Ended::Filled(active.job)
         } else {
@@ -198,6 +203,7 @@ impl Jobs {
         let (gone, kept): (VecDeque<_>, VecDeque<_>) =
             self.queue.drain(..).partition(|active| goes(&active.job));
         self.queue = kept;
+        self.asked_whole = 0;
         for active in &gone {
             self.in_flight -= active.in_flight().count_ones();
             self.unasked -= active.unasked().count_ones();
@@ -282,6 +288,40 @@ mod tests {
         let Some(Ended::Filled(whole)) = jobs.came(last) else { panic!("that was its last") };
         assert_eq!(whole.buffer[32_767..32_770], [0, 9, 9]);
         assert!(jobs.is_empty() && jobs.in_flight() == 0);
+    }
+
+    #[test]
+    fn what_may_not_be_asked_for_yet_is_asked_for_first_once_it_may() {
+        let mut jobs = Jobs::default();
+        for index in 0..4 {
+            jobs.push(job(index, 0, 2 * BLOCK_BYTES));
+        }
+        let asked = |jobs: &mut Jobs, may: &dyn Fn(PieceIndex) -> bool| -> Vec<u32> {
+            std::iter::from_fn(|| jobs.ask(may)).map(|range| range.piece.get()).collect()
+        };
+        let only_second = |piece: PieceIndex| piece.get() == 2;
+        assert_eq!(asked(&mut jobs, &only_second), [2, 2]);
+        assert!(asked(&mut jobs, &only_second).is_empty());
+        assert_eq!(asked(&mut jobs, &|_| true), [0, 0, 1, 1, 3, 3]);
+        assert_eq!(jobs.unasked(), 0);
+    }
+
+    #[test]
+    fn jobs_that_end_or_are_dropped_leave_none_out() {
+        let mut jobs = Jobs::default();
+        let mut asked = Vec::new();
+        for index in 0..4 {
+            jobs.push(job(index, 0, BLOCK_BYTES));
+            jobs.push(job(index, BLOCK_BYTES, 2 * BLOCK_BYTES));
+            asked.extend(std::iter::from_fn(|| jobs.ask(|_| true)));
+            let first = jobs.find(index, 0, BLOCK_BYTES).unwrap();
+            assert!(matches!(jobs.came(first), Some(Ended::Filled(_))));
+            if index == 2 {
+                jobs.push(job(0, 0, BLOCK_BYTES));
+                assert_eq!(jobs.drop_range(job(1, 0, 3 * BLOCK_BYTES).range).len(), 1);
+            }
+        }
+        assert_eq!((asked.len(), jobs.in_flight(), jobs.unasked()), (13, 7, 0));
     }
 
     #[test]

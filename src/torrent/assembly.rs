@@ -124,16 +124,14 @@ impl Assembly {
         // One far too large would take its pages away from those who need them.
         let wanted = length as usize..=2 * length as usize;
         let fits = self.spare.iter().rposition(|buffer| wanted.contains(&buffer.capacity()));
-        let buffer = fits.map(|at| self.spare.swap_remove(at)).map(|mut buffer| {
-            buffer.resize(length as usize, 0);
-            buffer
-        });
-        let buffer = buffer.unwrap_or_else(|| {
+        let Some(at) = fits else {
             self.make_room();
             // The kernel's fresh pages are zeros already.
-            vec![0; length as usize]
-        });
-        self.spare_bytes = self.spare.iter().map(|spare| spare.capacity() as u64).sum();
+            return vec![0; length as usize];
+        };
+        let mut buffer = self.spare.swap_remove(at);
+        self.spare_bytes -= buffer.capacity() as u64;
+        buffer.resize(length as usize, 0);
         buffer
     }
 
