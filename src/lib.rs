@@ -10,7 +10,7 @@ pub mod geometry; // piece, span and block arithmetic; where a number becomes a 
 pub mod bitfield; // which pieces someone has
 pub mod compact; //  6- and 18-byte address lists
 pub mod text; //     a stranger's words, made safe for screens and file systems
-pub mod order; //    things put in order, with little program
+pub mod sorting; //  things put in order, with little program
 pub mod glob; //     patterns for paths: which files
 pub mod peer_key; // what the owner of a torrent calls one connection
 pub mod json; //     JSON, written and read

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 pub use slots::SlotKeeper;
 
 use crate::dice::Dice;
-use crate::order::{sort, sort_by_key};
 use crate::peer_key::PeerKey;
+use crate::sorting::{sort, sort_by_key};
 
 /// How often slots are given out anew by merit: shorter, and TCP wouldn't show what a peer can do.
 pub const REVIEW: Duration = Duration::from_secs(10);

@@ -15,8 +15,8 @@ use super::unix_time_s;
 use super::watch::Printer;
 use crate::geometry::PieceIndex;
 use crate::metainfo::Info;
-use crate::order::sort;
 use crate::report::{Event, Watcher};
+use crate::sorting::sort;
 use crate::storage::{FileReport, Place, Storage, StorageError};
 
 /// Runs the command with these flags.

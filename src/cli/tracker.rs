@@ -13,7 +13,7 @@ use super::options::Opt;
 use super::screen::{Output, print};
 use super::stop::Stop;
 use super::{settings, units, unix_time_s};
-use crate::order::sort;
+use crate::sorting::sort;
 use crate::tracker_server::{Access, Config, Network, Rules, Server, USUAL_PORT};
 
 /// Runs the command with these flags.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::CreateError;
 use crate::glob::Glob;
-use crate::order::sort_by;
+use crate::sorting::sort_by;
 use crate::sys::file::{self, Access};
 
 /// The files of a torrent to be.

@@ -12,7 +12,7 @@ use super::krpc::Contact;
 use super::node_id::{Distance, fits, is_local};
 use super::table::K;
 use crate::id::NodeId;
-use crate::order::sort_by_key;
+use crate::sorting::sort_by_key;
 
 /// Queries in flight (Kademlia's α).
 const IN_FLIGHT: usize = 4;

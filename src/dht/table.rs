@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::krpc::Contact;
 use super::node_id::{Distance, is_local};
 use crate::id::NodeId;
-use crate::order::sort_by_key;
+use crate::sorting::sort_by_key;
 
 /// Nodes in a bucket, and nodes in an answer (Kademlia's k).
 pub const K: usize = 8;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
 use crate::id::InfoHash;
-use crate::order::sort_by_key;
+use crate::sorting::sort_by_key;
 
 /// The group that is called over IPv4: of the site, not beyond it.
 pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 192, 152, 143);

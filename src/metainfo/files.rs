@@ -3,7 +3,7 @@
 use super::{File, FileFault, TorrentError};
 use crate::bencode::Value;
 use crate::geometry::GeometryError;
-use crate::order::sort;
+use crate::sorting::sort;
 use crate::text::{self, MAX_FILE_NAME_BYTES};
 
 /// The most files a torrent may have: what keeps the table of them below 100 MB.

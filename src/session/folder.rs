@@ -16,7 +16,7 @@ use crate::compact;
 use crate::id::InfoHash;
 use crate::magnet::{MAX_MAGNET_BYTES, Magnet};
 use crate::metainfo::Metainfo;
-use crate::order::sort_by_key;
+use crate::sorting::sort_by_key;
 use crate::sys::rename_noreplace;
 use crate::torrent::What;
 

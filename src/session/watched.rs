@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
 use crate::metainfo::Metainfo;
-use crate::order::sort;
+use crate::sorting::sort;
 use crate::sys::rename_noreplace;
 use crate::thread;
 use crate::torrent::What;

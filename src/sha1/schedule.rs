@@ -7,7 +7,7 @@ use std::vec::IntoIter;
 
 use super::lanes::{self, States};
 use super::{BLOCK, Open, Path, State};
-use crate::order::sort_by_key;
+use crate::sorting::sort_by_key;
 
 #[cfg(target_arch = "aarch64")]
 use super::{arm, neon};

@@ -3,24 +3,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::order::sort;
-
 /// How much a connection between these two is worth; higher is better, and both ends compute the same.
 /// `None` between families: there is no connection to rank.
 pub fn priority(ours: SocketAddr, theirs: SocketAddr) -> Option<u32> {
     let (one, other) = match (ours.ip().to_canonical(), theirs.ip().to_canonical()) {
         (one, other) if one == other => {
-            let mut ports = [ours.port().to_be_bytes(), theirs.port().to_be_bytes()];
-            sort(&mut ports);
+            let ports = lesser_first([ours.port().to_be_bytes(), theirs.port().to_be_bytes()]);
             return Some(crc32c(ports.as_flattened()));
         }
         (IpAddr::V4(one), IpAddr::V4(other)) => (one.octets().to_vec(), other.octets().to_vec()),
         (IpAddr::V6(one), IpAddr::V6(other)) => (one.octets().to_vec(), other.octets().to_vec()),
         _ => return None,
     };
-    let mut ends = masked(one, other);
-    sort(&mut ends);
-    Some(crc32c(&ends.concat()))
+    Some(crc32c(&lesser_first(masked(one, other)).concat()))
+}
+
+fn lesser_first<T: Ord>([one, other]: [T; 2]) -> [T; 2] {
+    if one <= other { [one, other] } else { [other, one] }
 }
 
 /// Whole bytes for the network, every other bit behind it: neighbours look alike, unless both ends are

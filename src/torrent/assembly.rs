@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::geometry::{PieceIndex, SPAN_BYTES};
-use crate::order::sort_by_key;
 use crate::peer::Job;
 use crate::peer_key::PeerKey;
 use crate::sha1::{Feed, Path, Running, advance};
+use crate::sorting::sort_by_key;
 
 /// Pieces of any length that are worth hashing together: as many as the widest registers hold.
 const ENOUGH_PIECES: usize = 16;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Scratch, Waits};
 use super::desk::{Clerk, Counted};
 use super::udp;
-use crate::order::sort;
 use crate::service;
+use crate::sorting::sort;
 use crate::sys::{Datagrams, Interest, Poller};
 
 /// How many connections are taken before others are looked at.

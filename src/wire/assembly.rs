@@ -11,8 +11,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::id::InfoHash;
-use crate::order::sort;
 use crate::sha1;
+use crate::sorting::sort;
 use crate::wire::ut_metadata::{MAX_METADATA_BYTES, METADATA_PIECE_BYTES};
 
 /// How many requests wait at one peer: enough to fill a line, few enough for clients that reject a flood.
