@@ -1,10 +1,8 @@
 //! UDP trackers (BEP 15): announced to, scraped, and in no hurry or deaf.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Character, Ears, Ended, Folder, Rill, Seeder, Torrent, UdpTracker, wait_until};
+use crate::common::{Character, Ears, Ended, Folder, Rill, Seeder, Torrent, UdpTracker, wait_until};
 
 fn torrent() -> Torrent {
     Torrent::single("udp.bin", 300_000, 64 << 10)

@@ -1,7 +1,5 @@
 //! `rill tracker`, asked by plain sockets: both protocols, both families, lists, rude crowds.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -11,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rill::tracker_server::{Config, Rules, Server};
 
-use common::{Chance, Folder, PATIENCE, Rill, Running, wait_until};
+use crate::common::{Chance, Folder, PATIENCE, Rill, Running, wait_until};
 
 const WHO: &str = "peer_id=-RL0000-abcdefghijkl";
 

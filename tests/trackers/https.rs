@@ -1,9 +1,7 @@
 //! HTTPS from end to end: a torrent fetched over it, announced over it, downloaded over it; and servers whose certificate
 //! nobody we trust has signed.
 
-mod common;
-
-use common::{Answer, CERTIFICATE, Folder, Manner, Rill, TlsDoor, Torrent, Tracker, WebServer};
+use crate::common::{Answer, CERTIFICATE, Folder, Manner, Rill, TlsDoor, Torrent, Tracker, WebServer};
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
