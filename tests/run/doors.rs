@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use super::common::{Folder, Rill, Torrent};
 use super::session::{Session, UNKNOWN, curl, needs_curl, tree};
+use crate::common::{Folder, Rill, Torrent};
 
 #[test]
 fn nobody_gets_in_without_the_token() {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
-use super::common::{Character, Ended, Folder, PATIENCE, Rill, Running, Seeder, Torrent, json, wait_until};
+use crate::common::{Character, Ended, Folder, PATIENCE, Rill, Running, Seeder, Torrent, json, wait_until};
 
 /// Nobody has this one.
 pub const UNKNOWN: &str = "0123456789abcdef0123456789abcdef01234567";

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::common::{Character, Folder, Torrent};
 use super::session::{Session, needs_curl};
+use crate::common::{Character, Folder, Torrent};
 
 #[test]
 fn metrics_are_what_prometheus_reads() {

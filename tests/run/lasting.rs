@@ -1,8 +1,6 @@
 //! `rill run`: many torrents in one process, for months: what it is told to do is remembered through whatever
 //! happens to the process and to its disks, and no torrent's trouble is another's.
 
-mod common;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -12,7 +10,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Answer, Chance, Folder, Rill, Running, Torrent, Tracker, fresh_listener, wait_until};
+use crate::common::{
+    Answer, Chance, Folder, PATIENCE, Rill, Running, Torrent, Tracker, fresh_address, fresh_listener,
+    wait_until,
+};
 
 const PIECE: usize = 32 << 10;
 
@@ -281,7 +282,7 @@ fn a_stop_waits_for_no_tracker_and_the_others_hear_of_it() {
     let manager = UnixDatagram::bind(&socket).unwrap();
     let rill = server.rill().env("NOTIFY_SOCKET", socket.to_str().unwrap()).start();
     let mut word = [0; 32];
-    manager.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = manager.recv(&mut word).unwrap();
     assert_eq!(&word[..length], b"READY=1");
     for number in 0..5 {
@@ -300,7 +301,7 @@ fn a_stop_waits_for_no_tracker_and_the_others_hear_of_it() {
 
 /// A tracker that answers, and hangs when it is told that we leave.
 fn hangs_at_the_end() -> String {
-    let listener = TcpListener::bind((common::fresh_address(), 0)).unwrap();
+    let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
     let url = format!("http://{}/announce", listener.local_addr().unwrap());
     thread::spawn(move || {
         let mut held = Vec::new();

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::common::{Character, Folder, Seeder, Torrent, wait_until};
 use super::session::{Session, needs_curl, tree};
+use crate::common::{Character, Folder, Seeder, Torrent, wait_until};
 
 #[test]
 fn what_is_removed_keeps_its_data_or_loses_it_and_nothing_else_goes() {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::common::{Answer, Character, Folder, Rill, Seeder, Torrent, Tracker, json, wait_until};
 use super::session::{Session, UNKNOWN, needs_curl, tree};
+use crate::common::{Answer, Character, Folder, Rill, Seeder, Torrent, Tracker, json, wait_until};
 
 #[test]
 fn every_call_with_good_input() {
