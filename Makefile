@@ -22,7 +22,7 @@ build: tools ## build the program: one static executable (this is what plain `ma
 	@$(CARGO) build $(BUILD) --release
 	@echo "built $(RILL), $$(($$(wc -c <$(RILL)) / 1024)) KiB"
 
-test: tools ## run the tests: loopback only, under two minutes on two cores
+test: tools ## run the tests: loopback only, about two minutes on two cores
 	@$(CARGO) test $(BUILD) $(TESTARGS)
 
 check: fmt lint test docs ## the one word before a commit: format, clippy, tests with the house rules, docs
