@@ -1,22 +1,35 @@
-//! Blocks reserved before anything is mapped: a full disk is met before the first byte is fetched.
+//! Files made as long as they will be, with their blocks reserved before anything is mapped: a disk that is too small is
+//! met before the first byte is fetched.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::error::StorageError;
+use super::reserve::Reservations;
+use super::room::full;
 use crate::sys::file::{self, Access, next_data};
-use crate::sys::{disk_free, is_full, reserve};
+use crate::sys::is_full;
 
-/// What was made, so that it can be taken away again when the disk turns out to be too small.
-#[derive(Debug, Default)]
+/// What was made, so that it can be taken away again when the disk turns out to be too small, and what of it still has to
+/// be reserved.
+#[derive(Debug)]
 pub struct Made {
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
+    reservations: Reservations,
+    is_refused: bool,
 }
 
 impl Made {
+    /// Nothing yet. Reserving what will be made may take so much time at once.
+    pub fn within(patience: Duration) -> Self {
+        let reservations = Reservations::within(patience);
+        Self { files: Vec::new(), folders: Vec::new(), reservations, is_refused: false }
+    }
+
     /// These folders were made, the outer ones first.
     pub fn folders(&mut self, folders: Vec<PathBuf>) {
         self.folders.extend(folders);
@@ -27,6 +40,26 @@ impl Made {
         self.files.push(file);
     }
 
+    /// Whether all of it has its blocks.
+    pub fn is_reserved(&self) -> bool {
+        self.reservations.are_done()
+    }
+
+    /// Reserves for a moment.
+    ///
+    /// # Errors
+    /// Those of [`Reservations::go_on`].
+    pub fn reserve_more(&mut self) -> Result<(), StorageError> {
+        let went = self.reservations.go_on();
+        self.is_refused |= matches!(went, Err(StorageError::DiskFull { .. }));
+        went
+    }
+
+    /// Whether there turned out to be no room for it.
+    pub const fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
     /// Takes away what was made. What can't be removed stays: there is an error already that says more.
     pub fn undo(self) {
         self.files.iter().for_each(|file| drop(fs::remove_file(file)));
@@ -34,28 +67,7 @@ impl Made {
     }
 }
 
-/// How many bytes a file of this length will still take from the disk.
-pub fn missing_bytes(path: &Path, length: u64) -> u64 {
-    /// The unit of `st_blocks`, whatever the file system's own blocks are.
-    const UNIT: u64 = 512;
-    let there =
-        fs::symlink_metadata(path).map_or(0, |meta| if meta.is_file() { meta.blocks() * UNIT } else { 0 });
-    length.saturating_sub(there)
-}
-
-/// Sees to it that the file system that holds `dir` has this many bytes left.
-///
-/// # Errors
-/// [`StorageError::DiskFull`] with both numbers.
-pub fn has_room(dir: &Path, needed: u64) -> Result<(), StorageError> {
-    let free = disk_free(dir).map_err(|error| StorageError::io("look at", dir, error))?;
-    match needed > free {
-        true => Err(StorageError::DiskFull { path: dir.to_path_buf(), needed, free }),
-        false => Ok(()),
-    }
-}
-
-/// Opens or makes a file to write to, exactly `length` bytes long, with all its blocks reserved.
+/// Opens or makes a file to write to, exactly `length` bytes long, and reserves its blocks: now, or from now on.
 ///
 /// # Errors
 /// [`StorageError::DiskFull`] when there is no room; [`StorageError::InTheWay`] for a link;
@@ -85,14 +97,10 @@ pub fn make_file(
     if meta.len() > length {
         file.set_len(length).map_err(failed("shorten"))?;
     }
-    if length > 0 {
-        reserve_all(&file, meta.len(), length, cancel).map_err(|error| match error {
+    if length > 0 && !made.reservations.begin(&file, path, length)? {
+        fill_up(&file, meta.len(), length, cancel).map_err(|error| match error {
             Refused::Stopped => StorageError::Stopped,
-            Refused::Io(error) if is_full(&error) => StorageError::DiskFull {
-                path: path.to_path_buf(),
-                needed: missing_bytes(path, length),
-                free: path.parent().and_then(|dir| disk_free(dir).ok()).unwrap_or(0),
-            },
+            Refused::Io(error) if is_full(&error) => full(path, length),
             Refused::Io(error) => failed("reserve blocks for")(error),
         })?;
     }
@@ -110,11 +118,8 @@ impl From<std::io::Error> for Refused {
     }
 }
 
-fn reserve_all(file: &File, before: u64, length: u64, cancel: &AtomicBool) -> Result<(), Refused> {
-    if reserve(file, 0, length)? {
-        return Ok(());
-    }
-    // A file system that can't reserve: zeros do it, in the holes and behind the end.
+/// For a file system that can't reserve: zeros do it, in the holes and behind the end.
+fn fill_up(file: &File, before: u64, length: u64, cancel: &AtomicBool) -> Result<(), Refused> {
     let mut at = 0;
     while at < before.min(length) {
         let data = next_data(file, at)?.unwrap_or(before..before);
@@ -139,6 +144,7 @@ fn write_zeros(file: &File, mut at: u64, end: u64, cancel: &AtomicBool) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use super::super::room::missing_bytes;
     use super::super::tests::Scratch;
     use super::*;
 
@@ -150,7 +156,7 @@ mod tests {
     fn a_file_gets_its_length_and_can_be_taken_back() {
         let scratch = Scratch::new();
         let path = scratch.path().join("a");
-        let mut made = Made::default();
+        let mut made = Made::within(Duration::ZERO);
         let file = make_file(&path, 10_000, &mut made, &go()).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 10_000);
         assert_eq!(missing_bytes(&path, 10_000), 0);
@@ -164,7 +170,7 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.path().join("a");
         fs::write(&path, b"0123456789").unwrap();
-        let mut made = Made::default();
+        let mut made = Made::within(Duration::ZERO);
         make_file(&path, 20, &mut made, &go()).unwrap();
         make_file(&path, 15, &mut made, &go()).unwrap();
         made.undo();
@@ -185,13 +191,5 @@ mod tests {
         assert_eq!(&bytes[1_000_000..], b"data");
         assert!(bytes[..1_000_000].iter().all(|byte| *byte == 0));
         assert!(matches!(write_zeros(&file, 0, 1, &AtomicBool::new(true)), Err(Refused::Stopped)));
-    }
-
-    #[test]
-    fn more_than_the_disk_holds_is_refused_with_both_numbers() {
-        let scratch = Scratch::new();
-        let error = has_room(scratch.path(), u64::MAX - 1).unwrap_err();
-        assert!(matches!(error, StorageError::DiskFull { needed, free, .. } if needed > free));
-        assert_eq!(error.exit_code(), 8);
     }
 }

@@ -61,6 +61,8 @@ impl Batch {
 #[derive(Debug)]
 enum Letter {
     Written(Batch),
+    /// Files look different, though nothing was written.
+    LooksChanged,
     /// Everything written so far to the disk, then an answer, and no save unless more is written.
     Flush(Sender<Result<(), StorageError>>),
     /// The same, and a save that says that nothing else is there.
@@ -133,6 +135,12 @@ impl Disk {
     pub fn written(&self, batch: Batch) {
         // If the thread is gone, its news say why.
         let _ = self.letters.send(Letter::Written(batch));
+    }
+
+    /// Files were touched and not written to: whoever compares how they look with what is saved mistrusts them, so it is
+    /// saved anew.
+    pub fn looks_changed(&self) {
+        let _ = self.letters.send(Letter::LooksChanged);
     }
 
     /// The next thing it told, if there is one.
@@ -215,6 +223,7 @@ impl Keeper {
             };
             match letter {
                 Ok(Letter::Written(batch)) => self.write_back(batch, inbox),
+                Ok(Letter::LooksChanged) => self.unsaved = true,
                 Ok(Letter::Flush(answer)) => self.flush_and_tell(&answer),
                 Ok(Letter::Close(answer)) => drop(answer.send(self.save(true))),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -241,6 +250,7 @@ impl Keeper {
                     self.begin(&batch);
                     batches.push(batch);
                 }
+                Ok(Letter::LooksChanged) => self.unsaved = true,
                 Ok(Letter::Flush(answer)) => self.flush_and_tell(&answer),
                 Ok(Letter::Close(answer)) => drop(answer.send(self.save(true))),
                 Err(_) => break,

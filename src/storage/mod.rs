@@ -9,10 +9,13 @@ pub mod spans; //    which bytes of which files make up a range
 pub mod paths; //    where things go, and what is in the way
 pub mod survey; //   what is there already
 pub mod selection; // which files are wanted
-pub mod allocate; // blocks reserved before anything is mapped
+pub mod room; //     how much files take, and how much the disk has
+pub mod reserve; //  blocks reserved bit by bit
+pub mod allocate; // files made, as long as they will be
 pub mod map; //      the memory map that huge pages are written through
 pub mod files; //    the files as they stand, a bounded number of them open
 pub mod reader; //   verified bytes, read for those who want them
+pub mod lock; //     one rill at a time
 pub mod resume; //   saved progress that never claims a byte that isn't there
 pub mod trust; //    what saved progress is worth
 pub mod lanes; //    pieces hashed side by side
@@ -25,7 +28,7 @@ pub mod finish; //   the last steps, and the final name
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -34,11 +37,11 @@ use std::time::{Duration, Instant};
 use crate::bitfield::Bitfield;
 use crate::geometry::{PieceIndex, Range};
 use crate::metainfo::Info;
-use crate::sys::file::{Access, open};
 
 use allocate::Made;
 pub use error::StorageError;
 use files::Files;
+use lock::Lock;
 pub use map::TOGETHER_BYTES;
 pub use paths::Place;
 use paths::{Folders, Site};
@@ -56,6 +59,9 @@ use writer::Writer;
 /// How long [`Storage::close`] waits for a slow disk: a stop takes three seconds at most, trackers included.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long [`Storage::prepare`] reserves blocks. Where files live on a device that's enough for all of them.
+const RESERVE_PATIENCE: Duration = Duration::from_millis(5);
+
 /// One torrent's bytes on disk.
 #[derive(Debug)]
 pub struct Storage {
@@ -71,6 +77,8 @@ pub struct Storage {
     /// The part of `have` that saved progress vouched for.
     trusted: Bitfield,
     writer: Option<Writer>,
+    /// What was made just now, until all its blocks are reserved.
+    made: Option<Made>,
     /// Held while we write: no second rill writes to the same place.
     lock: Option<Lock>,
 }
@@ -94,6 +102,7 @@ impl Storage {
             have: none.clone(),
             trusted: none,
             writer: None,
+            made: None,
             lock: None,
             info,
             site,
@@ -150,6 +159,7 @@ impl Storage {
             have: none.clone(),
             trusted: none,
             writer: None,
+            made: None,
             lock: None,
         })
     }
@@ -312,9 +322,9 @@ impl Storage {
         self.files.root()
     }
 
-    /// Makes folders and files, reserves all blocks that wanted bytes will take, and gets ready to write. Does
-    /// nothing when all that is wanted [is whole](Self::is_whole). To be called once, after
-    /// [`check`](Self::check).
+    /// Makes folders and files, reserves the blocks that wanted bytes will take, and gets ready to write. Does nothing
+    /// when all that is wanted [is whole](Self::is_whole). To be called once, after [`check`](Self::check). What would
+    /// take more than a few milliseconds to reserve is left to [`reserve_more`](Self::reserve_more).
     ///
     /// # Errors
     /// [`StorageError::DiskFull`] when there is no room: then what was made just now is gone again.
@@ -322,18 +332,24 @@ impl Storage {
     /// while zeros were written to a file system that can't reserve. From here on, whatever waits for a slow disk
     /// ends with that, too, when the flag is set.
     pub fn prepare(&mut self, cancel: &Arc<AtomicBool>) -> Result<(), StorageError> {
+        self.prepare_within(RESERVE_PATIENCE, cancel)
+    }
+
+    fn prepare_within(&mut self, patience: Duration, cancel: &Arc<AtomicBool>) -> Result<(), StorageError> {
         if self.is_whole() {
             return Ok(());
         }
         paths::make_target(&self.site.dir)?;
         if self.survey.stand != Stand::Fresh {
-            self.lock = Some(lock(&self.files.root())?);
+            self.lock = Some(Lock::take(&self.files.root())?);
         }
         self.has_room()?;
-        let mut made = Made::default();
+        let mut made = Made::within(patience);
         match self.make_all(&mut made, cancel) {
             Ok(writer) => {
                 self.writer = Some(writer);
+                self.made = Some(made);
+                self.note_reserved();
                 Ok(())
             }
             Err(error) => {
@@ -344,12 +360,34 @@ impl Storage {
         }
     }
 
+    /// Reserves blocks for a fraction of a millisecond, if [`prepare`](Self::prepare) has left any to reserve; false when
+    /// there are none. To be called when nothing else is to be done.
+    ///
+    /// # Errors
+    /// [`StorageError::DiskFull`] when there is no room: then what was made is gone again once this is
+    /// [closed](Self::close), unless it holds a whole piece by then. [`StorageError::Truncated`] when someone cut a file
+    /// short.
+    pub fn reserve_more(&mut self) -> Result<bool, StorageError> {
+        let Some(made) = &mut self.made else { return Ok(false) };
+        made.reserve_more()?;
+        self.note_reserved();
+        Ok(true)
+    }
+
+    fn note_reserved(&mut self) {
+        if self.made.take_if(|made| made.is_reserved()).is_some()
+            && let Some(writer) = &mut self.writer
+        {
+            writer.all_reserved();
+        }
+    }
+
     fn has_room(&self) -> Result<(), StorageError> {
         let wanted = self.info.files.iter().enumerate().filter(|(index, _)| self.wanted[*index]);
         let needed: u64 =
-            wanted.map(|(index, file)| allocate::missing_bytes(&self.files.path(index), file.length)).sum();
-        let aside = allocate::missing_bytes(&self.site.side, self.files.spans.side_bytes());
-        allocate::has_room(&self.site.dir, needed + aside)
+            wanted.map(|(index, file)| room::missing_bytes(&self.files.path(index), file.length)).sum();
+        let aside = room::missing_bytes(&self.site.side, self.files.spans.side_bytes());
+        room::has_room(&self.site.dir, needed + aside)
     }
 
     fn make_all(&mut self, made: &mut Made, cancel: &Arc<AtomicBool>) -> Result<Writer, StorageError> {
@@ -373,7 +411,7 @@ impl Storage {
             }
         }
         if self.lock.is_none() {
-            self.lock = Some(lock(&self.files.root())?);
+            self.lock = Some(Lock::take(&self.files.root())?);
         }
         let side = match self.files.spans.side_bytes() {
             0 => None,
@@ -492,6 +530,7 @@ impl Storage {
         }
         self.survey.stand = Stand::Finished;
         self.forget_progress();
+        self.made = None;
         self.lock = None;
         Ok(())
     }
@@ -512,7 +551,13 @@ impl Storage {
     /// # Errors
     /// When the disk fails.
     pub fn close(mut self) -> Result<(), StorageError> {
-        self.writer.take().map_or(Ok(()), |writer| writer.close(CLOSE_PATIENCE))
+        let closed = self.writer.take().map_or(Ok(()), |writer| writer.close(CLOSE_PATIENCE));
+        if self.have.is_empty()
+            && let Some(made) = self.made.take_if(|made| made.is_refused())
+        {
+            made.undo();
+        }
+        closed
     }
 }
 
@@ -536,28 +581,4 @@ fn files_of(
     let spans = Spans::new(info, needed, |index| fate(info, wanted, survey, index));
     let root = if survey.stand == Stand::Finished { &site.finished } else { &site.part };
     Arc::new(Files::new(Arc::clone(info), spans, root.clone(), site.side.clone(), through_links))
-}
-
-/// Keeps other rills from writing to a file.
-#[derive(Debug)]
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing is not enough: a program that is being started just now holds the file open, and with it the lock,
-        // until its exec(2). A file system that couldn't lock has nothing to unlock.
-        let _ = self.0.unlock();
-    }
-}
-
-fn lock(root: &Path) -> Result<Lock, StorageError> {
-    let file = open(root, Access::Read).map_err(|error| StorageError::io("open", root, error))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            let what = "is being written by another rill".to_owned();
-            Err(StorageError::InTheWay { path: root.to_path_buf(), what })
-        }
-        // File systems that can't lock are written to all the same.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(Lock(file)),
-    }
 }

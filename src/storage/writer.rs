@@ -2,7 +2,7 @@
 //! thread's hands.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use super::error::StorageError;
 use super::files::Files;
 use super::map::{Map, TOGETHER_BYTES};
 use super::resume::Saved;
+use super::room::check_length;
 use super::shelf::Shelf;
 use super::spans::{Home, Run};
 use crate::bitfield::Bitfield;
@@ -45,7 +46,7 @@ const DIRTY_SHARE: u64 = 8;
 pub struct Writer {
     files: Arc<Files>,
     open: Shelf<Open>,
-    /// Files are mapped; no longer once one turned out to have small pages only.
+    /// Files are mapped: once all blocks are reserved, and no longer when one turned out to have small pages only.
     maps: bool,
     side: Option<Arc<File>>,
     disk: Disk,
@@ -98,7 +99,7 @@ impl Writer {
         Ok(Self {
             files,
             open: Shelf::new(MAX_OPEN_TO_WRITE),
-            maps: true,
+            maps: false,
             side: side.map(Arc::new),
             disk,
             batch: Batch::default(),
@@ -107,6 +108,13 @@ impl Writer {
             max_dirty,
             stop,
         })
+    }
+
+    /// Every file has its blocks: from now on they may be mapped. What was saved of their looks before holds no longer.
+    pub fn all_reserved(&mut self) {
+        self.maps = true;
+        self.open = Shelf::new(MAX_OPEN_TO_WRITE);
+        self.disk.looks_changed();
     }
 
     /// Writes the ranges' bytes to wherever they live; padding and bytes that nobody wants go nowhere. Ranges that
@@ -280,17 +288,5 @@ impl Open {
             check_length(&self.file, &self.path, self.length)?;
             Err(StorageError::io("write", &self.path, error))
         })
-    }
-}
-
-/// Sees to it that nobody cut the file short.
-///
-/// # Errors
-/// [`StorageError::Truncated`] when somebody did.
-pub fn check_length(file: &File, path: &Path, expected: u64) -> Result<(), StorageError> {
-    let found = file.metadata().map_err(|error| StorageError::io("look at", path, error))?.len();
-    match found < expected {
-        true => Err(StorageError::Truncated { path: path.to_path_buf(), expected, found }),
-        false => Ok(()),
     }
 }

@@ -157,6 +157,12 @@ impl Torrent<'_> {
         Ok(())
     }
 
+    /// Reserves some blocks, if the disk has been slow to; false where all are there.
+    pub(super) fn reserve_more(&mut self) -> Result<bool, TorrentError> {
+        let Some(content) = &mut self.content else { return Ok(false) };
+        content.storage.reserve_more().map_err(TorrentError::Storage)
+    }
+
     /// Writes all that is verified, so that the next run needn't fetch it again; but whoever stopped us doesn't wait
     /// for a slow disk.
     pub(super) fn write_the_rest(&mut self) -> Result<(), StorageError> {

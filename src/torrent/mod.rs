@@ -161,11 +161,18 @@ impl<'w> Torrent<'w> {
             if let Some(end) = self.tend(Instant::now())? {
                 return Ok(end);
             }
-            // A time-out is as good as a letter: something is to be tended to.
-            if let Ok(letter) = self.inbox.recv_deadline(self.wake_at()) {
+            if let Some(letter) = self.next_letter()? {
                 self.read(letter)?;
             }
         }
+    }
+
+    /// The next letter. While none is there, something else may come first, or is to be tended to by now.
+    fn next_letter(&mut self) -> Result<Option<Letter>, TorrentError> {
+        if self.inbox.is_empty() && self.reserve_more()? {
+            return Ok(None);
+        }
+        Ok(self.inbox.recv_deadline(self.wake_at()).ok())
     }
 
     fn begin(&mut self) -> Result<Option<Ended>, TorrentError> {

@@ -29,6 +29,7 @@ pub(super) fn ready(
     let mut storage = Storage::open(Arc::new(info.clone()), place, selection)?;
     let have = storage.check(&GO, |_, _| {})?;
     storage.prepare(&Arc::default())?;
+    while storage.reserve_more()? {}
     Ok((storage, have.count()))
 }
 

@@ -3,10 +3,13 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use super::flow::{complete, fill, place, ready};
+use super::flow::{assert_files, complete, fill, place, ready};
 use super::*;
-use crate::storage::{Place, Selection, StorageError};
+use crate::storage::{Place, Selection, Storage, StorageError};
+use crate::sys::disk_free;
 
 /// A tmpfs of its own; gone when the test is.
 struct SmallDisk {
@@ -85,4 +88,68 @@ fn a_disk_that_fills_up_meanwhile_keeps_what_is_reserved() {
     assert_eq!(have, 30);
     complete(&mut storage, &info);
     assert_eq!(disk.scratch.names(), ["filler", "thing.bin"]);
+}
+
+/// Opens and checks, and leaves as much as can be left to be reserved later.
+fn unhurried(info: &Info, disk: &SmallDisk) -> Storage {
+    let mut storage = Storage::open(Arc::new(info.clone()), &disk.place(), Selection::All).unwrap();
+    storage.check(&AtomicBool::new(false), |_, _| {}).unwrap();
+    storage.prepare_within(Duration::ZERO, &Arc::default()).unwrap();
+    storage
+}
+
+#[test]
+fn blocks_are_reserved_bit_by_bit_while_bytes_come() {
+    let Some(disk) = SmallDisk::mount("size=12m") else { return };
+    let info = info_of(50_000, &[("a", 4_000_000), ("b", 10_000), ("c", 5_000_000)]);
+    let mut storage = unhurried(&info, &disk);
+    let free = || disk_free(disk.scratch.path()).unwrap();
+    let at_first = free();
+    assert!(at_first > 9_000_000, "the first MiB of the long ones, and all of the short one");
+    fill(&mut storage, &info, info.geometry.iter().skip(60).take(30));
+    let mut steps = 0;
+    while storage.reserve_more().unwrap() {
+        steps += 1;
+        fill(&mut storage, &info, info.geometry.iter().skip(steps % 60).take(1));
+    }
+    assert!(steps > 1, "it took {steps} steps");
+    assert!(at_first - free() >= 9_010_000 - 2 * 1024 * 1024 - 10_000);
+    assert!(
+        fs::write(disk.scratch.path().join("filler"), vec![1; 4_000_000]).is_err(),
+        "the disk is full now"
+    );
+    complete(&mut storage, &info);
+    assert_files(&info, &disk.scratch.path().join("things"));
+}
+
+#[test]
+fn a_disk_that_fills_up_before_all_is_reserved_keeps_nothing_but_whole_pieces() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let info = single(50_000, 3_000_000);
+    for whole in [0, 10] {
+        let mut storage = unhurried(&info, &disk);
+        fill(&mut storage, &info, info.geometry.iter().take(whole));
+        let filler = disk.scratch.path().join("filler");
+        assert!(fs::write(&filler, vec![1; 4_000_000]).is_err(), "the disk is full now");
+        let error = (0..100).find_map(|_| storage.reserve_more().err()).expect("there is no room for all");
+        assert!(matches!(error, StorageError::DiskFull { .. }), "{error}");
+        storage.close().unwrap();
+        fs::remove_file(&filler).unwrap();
+        match whole {
+            0 => assert_eq!(disk.scratch.names(), Vec::<String>::new()),
+            _ => assert_eq!(ready(&info, &disk.place(), Selection::All).unwrap().1, whole as u32),
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_short_is_not_made_long_again() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let info = single(50_000, 3_000_000);
+    let mut storage = unhurried(&info, &disk);
+    let part = disk.scratch.path().join("thing.bin.part");
+    fs::File::options().write(true).open(&part).unwrap().set_len(2_000_000).unwrap();
+    let error = (0..100).find_map(|_| storage.reserve_more().err()).expect("it is too short");
+    assert!(matches!(error, StorageError::Truncated { found: 2_000_000, .. }), "{error}");
+    assert_eq!(fs::metadata(&part).unwrap().len(), 2_000_000);
 }
