@@ -338,7 +338,7 @@ mod tests {
     fn play(stream: &[u8], most: usize, key: Option<&[u8; 20]>) -> (Vec<String>, Option<Job>) {
         let range = Geometry::new(1 << 20, 1 << 20).unwrap().range(0, 0, 3 * BLOCK_BYTES).unwrap();
         let mut jobs = Jobs::default();
-        jobs.push(Job { range, buffer: vec![0; range.length as usize] });
+        jobs.push(Job { range, buffer: vec![0; range.length as usize].into() });
         while jobs.ask(|_| true).is_some() {}
         let mut stream = stream.to_vec();
         if let Some(key) = key {
@@ -412,7 +412,7 @@ mod tests {
             }
             for most in [20_000, 100_000, 16_397 * 3, usize::MAX] {
                 let mut jobs = Jobs::default();
-                jobs.push(Job { range, buffer: vec![0; range.length as usize] });
+                jobs.push(Job { range, buffer: vec![0; range.length as usize].into() });
                 while jobs.ask(|_| true).is_some() {}
                 let (mut intake, mut source) = (Intake::new(&[], None), Drip { bytes: &stream, most });
                 let mut done = None;

@@ -269,7 +269,7 @@ mod tests {
     fn job(index: u32, begin: u32, length: u32) -> Job {
         let geometry = Geometry::new(10 << 20, 2 << 20).unwrap();
         let range = geometry.range(index, begin, length).unwrap();
-        Job { range, buffer: vec![0; length as usize] }
+        Job { range, buffer: vec![0; length as usize].into() }
     }
 
     #[test]

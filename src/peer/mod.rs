@@ -28,7 +28,7 @@ use crate::id::PeerId;
 use crate::metainfo::Info;
 use crate::peer_key::PeerKey;
 use crate::storage::reader::Reader;
-use crate::sys::Doorbell;
+use crate::sys::{Buffer, Doorbell};
 use crate::wire::extension::ExtensionHandshake;
 
 pub use error::PeerError;
@@ -40,7 +40,7 @@ pub struct Job {
     /// What to fetch; at most [`SPAN_BYTES`](crate::geometry::SPAN_BYTES) long.
     pub range: Range,
     /// As long as the range; what it holds before is of no interest.
-    pub buffer: Vec<u8>,
+    pub buffer: Buffer,
 }
 
 /// What the owner tells a peer's thread.

@@ -7,6 +7,7 @@ pub mod file; //     reserved blocks, links, renames, write-back, the page cache
 pub mod interfaces; // the addresses of this machine
 pub mod limits; //   open files, memory, terminal width
 pub mod view; //     a file's bytes as memory, to look at
+pub mod slab; //     memory in huge pages, cut into buffers
 pub mod net; //      buffers, sendfile, several blocks in one segment
 pub mod listen; //   sockets that strangers come to, one for each family
 pub mod multicast; // everyone on the local network
@@ -34,6 +35,7 @@ pub use net::{
 pub use notify::notify;
 pub use poller::{Interest, Poller};
 pub use signals::{Signal, Stops, Wishes};
+pub use slab::{Buffer, Slabs};
 
 /// What a system call that answers with -1 had to say.
 fn checked(result: impl Into<i64>) -> std::io::Result<i64> {

@@ -11,6 +11,7 @@ use crate::peer::Job;
 use crate::peer_key::PeerKey;
 use crate::sha1::{Feed, Path, Running, advance};
 use crate::sorting::sort_by_key;
+use crate::sys::{Buffer, Slabs};
 
 /// Pieces of any length that are worth hashing together: as many as the widest registers hold.
 const ENOUGH_PIECES: usize = 16;
@@ -27,6 +28,13 @@ const PATIENCE: Duration = Duration::from_millis(25);
 
 /// From this speed on, in bytes per second, hashing one by one is felt, and company comes soon.
 const FAST: f64 = 64.0 * 1024.0 * 1024.0;
+
+/// From this much memory for pieces on, in bytes, their buffers are in huge pages; with less, the last one would be too much
+/// beside the others.
+const SLABS_FROM: u64 = 8 * 1024 * 1024;
+
+/// The first buffers, in bytes, are in small pages all the same: a short torrent needs no huge one.
+const SMALL_PAGES_BYTES: u64 = 1024 * 1024;
 
 /// The part of the memory that is for what waits to be hashed.
 pub const WAITING_SHARE: u64 = 4;
@@ -48,8 +56,11 @@ pub struct Assembly {
     /// Bytes of pieces that are all here, and wait for their hash.
     whole_bytes: u64,
     /// Buffers for the next jobs, so that their pages needn't be zeroed by the kernel again.
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Buffer>,
     spare_bytes: u64,
+    slabs: Slabs,
+    /// Bytes of all buffers ever made.
+    made_bytes: u64,
     /// Bytes of buffers that are in other hands.
     lent_bytes: u64,
     budget: u64,
@@ -106,6 +117,8 @@ impl Assembly {
             whole_bytes: 0,
             spare: Vec::new(),
             spare_bytes: 0,
+            slabs: Slabs::default(),
+            made_bytes: 0,
             lent_bytes: 0,
             budget,
         }
@@ -119,33 +132,44 @@ impl Assembly {
 
     /// A buffer of this length for a job; what it holds is of no interest. Comes back by [`add`](Self::add) or
     /// [`recycle`](Self::recycle).
-    pub fn lend(&mut self, length: u32) -> Vec<u8> {
+    pub fn lend(&mut self, length: u32) -> Buffer {
         self.lent_bytes += u64::from(length);
         // One far too large would take its pages away from those who need them.
         let wanted = length as usize..=2 * length as usize;
         let fits = self.spare.iter().rposition(|buffer| wanted.contains(&buffer.capacity()));
         let Some(at) = fits else {
             self.make_room();
-            // The kernel's fresh pages are zeros already.
-            return vec![0; length as usize];
+            return self.make(length);
         };
         let mut buffer = self.spare.swap_remove(at);
         self.spare_bytes -= buffer.capacity() as u64;
-        buffer.resize(length as usize, 0);
+        buffer.set_length(length as usize);
         buffer
+    }
+
+    fn make(&mut self, length: u32) -> Buffer {
+        self.made_bytes += u64::from(length);
+        if self.budget < SLABS_FROM || self.made_bytes <= SMALL_PAGES_BYTES {
+            // The kernel's fresh pages are zeros already.
+            return vec![0; length as usize].into();
+        }
+        self.slabs.cut(length as usize)
     }
 
     /// Gives spare buffers up until all together fit the budget again.
     fn make_room(&mut self) {
         while self.lent_bytes + self.held_bytes + self.spare_bytes > self.budget {
-            let Some(oldest) = self.spare.first().map(Vec::capacity) else { return };
-            self.spare.remove(0);
-            self.spare_bytes -= oldest as u64;
+            if self.spare.is_empty() {
+                return;
+            }
+            let oldest = self.spare.remove(0);
+            self.spare_bytes -= oldest.capacity() as u64;
+            oldest.let_go();
         }
     }
 
     /// Takes a buffer of this job back unused.
-    pub fn recycle(&mut self, buffer: Vec<u8>) {
+    pub fn recycle(&mut self, buffer: Buffer) {
         self.lent_bytes = self.lent_bytes.saturating_sub(buffer.len() as u64);
         self.keep(buffer);
     }
@@ -166,11 +190,13 @@ impl Assembly {
     }
 
     /// Keeps a buffer for later jobs, if all buffers together stay within the budget.
-    fn keep(&mut self, buffer: Vec<u8>) {
+    fn keep(&mut self, buffer: Buffer) {
         let bytes = buffer.capacity() as u64;
         if self.lent_bytes + self.held_bytes + self.spare_bytes + bytes <= self.budget {
             self.spare_bytes += bytes;
             self.spare.push(buffer);
+        } else {
+            buffer.let_go();
         }
     }
 
@@ -320,18 +346,23 @@ mod tests {
             assert!(assembly.ripe_at().is_none_or(|at| at > now));
             assert!(index == 0 || assembly.ripe_at().is_some_and(|at| at <= now + PATIENCE));
             let range = geometry.range(index, 0, 16_384).unwrap();
-            assembly.add(Job { range, buffer: vec![0; 16_384] }, PeerKey(0), 1_000_000, now);
+            assembly.add(Job { range, buffer: vec![0; 16_384].into() }, PeerKey(0), 1_000_000, now);
         }
         assert_eq!(assembly.ripe_at(), Some(now));
         assert!(assembly.hash(now).is_empty());
 
         let range = geometry.range(0, 16_384, 16_384).unwrap();
-        assembly.add(Job { range, buffer: vec![0; 16_384] }, PeerKey(0), 1_000_000, now);
+        assembly.add(Job { range, buffer: vec![0; 16_384].into() }, PeerKey(0), 1_000_000, now);
         assert!(assembly.ripe_at().is_some_and(|at| at > now), "those without a new part are no company");
         assembly.forget(range.piece);
         let complete = |assembly: &mut Assembly, index| {
             let range = geometry.range(index, 16_384, 1_000_000 - 16_384).unwrap();
-            assembly.add(Job { range, buffer: vec![0; range.length as usize] }, PeerKey(0), 1_000_000, now);
+            assembly.add(
+                Job { range, buffer: vec![0; range.length as usize].into() },
+                PeerKey(0),
+                1_000_000,
+                now,
+            );
         };
         complete(&mut assembly, 1);
         assert!(!assembly.has_its_share(), "an eighth of the memory isn't worth a lane alone");
@@ -352,7 +383,7 @@ mod tests {
             let mut assembly = Assembly::hashing(32 << 20, streams);
             let ripe = (1..).find(|count| {
                 let range = geometry.range(*count, 0, SPAN_BYTES).unwrap();
-                assembly.add(Job { range, buffer: vec![0; mib] }, PeerKey(0), SPAN_BYTES, now);
+                assembly.add(Job { range, buffer: vec![0; mib].into() }, PeerKey(0), SPAN_BYTES, now);
                 assembly.ripe_at() == Some(now)
             });
             ripe.unwrap()
@@ -367,7 +398,7 @@ mod tests {
         let mut indices = 0..;
         let mut patience_after = |length: u32, at: Instant| {
             let range = geometry.range(indices.next().unwrap(), 0, length).unwrap();
-            assembly.add(Job { range, buffer: vec![0; length as usize] }, PeerKey(0), 1 << 20, at);
+            assembly.add(Job { range, buffer: vec![0; length as usize].into() }, PeerKey(0), 1 << 20, at);
             let ripe_at = assembly.ripe_at().unwrap();
             assembly.hash(ripe_at);
             ripe_at - at

@@ -47,7 +47,7 @@ impl Suspicion {
     /// A piece was verified. Gives those who had brought other bytes for it.
     pub fn verified(&mut self, piece: PieceIndex, parts: &[Part]) -> HashSet<PeerKey> {
         let Some(witnesses) = self.cases.remove(&piece) else { return HashSet::new() };
-        let good: Vec<u8> = parts.iter().flat_map(|part| &part.job.buffer).copied().collect();
+        let good: Vec<u8> = parts.iter().flat_map(|part| &part.job.buffer[..]).copied().collect();
         witnesses
             .into_iter()
             .filter(|part| digest(&good[part.begin as usize..][..part.length as usize]) != part.digest)
@@ -65,7 +65,7 @@ mod tests {
     fn part(begin: u32, bytes: &[u8], by: u32) -> Part {
         let geometry = Geometry::new(100, 100).unwrap();
         let range = geometry.range(0, begin, bytes.len() as u32).unwrap();
-        Part { job: Job { range, buffer: bytes.to_vec() }, by: PeerKey(by) }
+        Part { job: Job { range, buffer: bytes.to_vec().into() }, by: PeerKey(by) }
     }
 
     #[test]

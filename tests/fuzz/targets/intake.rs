@@ -147,7 +147,7 @@ impl Game {
     fn push(&mut self, piece: u32, begin: u32, length: u32) {
         let range = self.range(piece, begin, length);
         self.jobs.drop_range(range).iter().for_each(check);
-        self.jobs.push(Job { range, buffer: vec![0; range.length as usize] });
+        self.jobs.push(Job { range, buffer: vec![0; range.length as usize].into() });
     }
 
     fn ask(&mut self, most: u8) {
