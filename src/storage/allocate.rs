@@ -50,9 +50,12 @@ impl Made {
     /// # Errors
     /// Those of [`Reservations::go_on`].
     pub fn reserve_more(&mut self) -> Result<(), StorageError> {
-        let went = self.reservations.go_on();
-        self.is_refused |= matches!(went, Err(StorageError::DiskFull { .. }));
-        went
+        self.reservations.go_on()
+    }
+
+    /// Notices when something failed because there is no room for it.
+    pub fn note<T>(&mut self, done: &Result<T, StorageError>) {
+        self.is_refused |= matches!(done, Err(StorageError::DiskFull { .. }));
     }
 
     /// Whether there turned out to be no room for it.

@@ -222,10 +222,11 @@ impl Keeper {
                 false => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match letter {
-                Ok(Letter::Written(batch)) => self.write_back(batch, inbox),
-                Ok(Letter::LooksChanged) => self.unsaved = true,
-                Ok(Letter::Flush(answer)) => self.flush_and_tell(&answer),
-                Ok(Letter::Close(answer)) => drop(answer.send(self.save(true))),
+                Ok(letter) => {
+                    if let Some(batch) = self.read(letter) {
+                        self.write_back(batch, inbox);
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -239,22 +240,27 @@ impl Keeper {
         }
     }
 
-    /// Starts this batch on its way, and what else waits, then waits for all of it.
+    /// Does what a letter asks for. A batch is on its way then, and to be waited for.
+    fn read(&mut self, letter: Letter) -> Option<Batch> {
+        match letter {
+            Letter::Written(batch) => {
+                self.begin(&batch);
+                return Some(batch);
+            }
+            Letter::LooksChanged => self.unsaved = true,
+            Letter::Flush(answer) => self.flush_and_tell(&answer),
+            Letter::Close(answer) => drop(answer.send(self.save(true))),
+        }
+        None
+    }
+
+    /// Starts on its way what else waits, then waits for all of it.
     fn write_back(&mut self, batch: Batch, inbox: &Receiver<Letter>) {
-        self.begin(&batch);
         let mut batches = vec![batch];
         // Only what is in the inbox now: a steady stream must not keep the bytes from being waited for.
         for _ in 0..inbox.len() {
-            match inbox.try_recv() {
-                Ok(Letter::Written(batch)) => {
-                    self.begin(&batch);
-                    batches.push(batch);
-                }
-                Ok(Letter::LooksChanged) => self.unsaved = true,
-                Ok(Letter::Flush(answer)) => self.flush_and_tell(&answer),
-                Ok(Letter::Close(answer)) => drop(answer.send(self.save(true))),
-                Err(_) => break,
-            }
+            let Ok(letter) = inbox.try_recv() else { break };
+            batches.extend(self.read(letter));
         }
         for batch in batches {
             batch.runs.iter().for_each(|(file, range)| wait_write_back(file, range.clone()));

@@ -9,13 +9,10 @@ use std::path::Path;
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
 use crate::sys::bus::Region;
-use crate::sys::{faults, page_bytes};
+use crate::sys::{HUGE_PAGE_BYTES, faults, page_bytes};
 
-/// From one multiple of this to the next, the bytes of a file cost least when they are written in one go: where the
-/// kernel has pages of 4 KiB, a huge one has so many bytes.
-pub const TOGETHER_BYTES: u64 = 2 * 1024 * 1024;
-
-const HUGE_BYTES: usize = TOGETHER_BYTES as usize;
+/// From one multiple of this to the next, the bytes of a file cost least when they are written in one go.
+pub const TOGETHER_BYTES: u64 = HUGE_PAGE_BYTES as u64;
 
 /// A huge page comes with one fault, or a few where it is made of large ones. With more, a file has small ones.
 const MOST_FAULTS: u64 = 32;
@@ -47,7 +44,7 @@ impl Map {
         // What is touched is faulted in and no more: the neighbours, which the kernel would bring, too, are gone again
         // in a small container before their bytes come.
         let advised = map.advise(Advice::Random).and_then(|()| map.advise(Advice::HugePage));
-        let gains = start.is_multiple_of(HUGE_BYTES) && advised.is_ok();
+        let gains = start.is_multiple_of(HUGE_PAGE_BYTES) && advised.is_ok();
         let region = Region::new(start..start + map.len(), &path.to_string_lossy());
         gains.then_some(Self { _region: region, map, populates: true, is_in_vain: false })
     }
@@ -118,7 +115,7 @@ mod tests {
     use super::*;
     use crate::sys::file::{Access, is_fault, open};
 
-    const LENGTH: usize = 2 * HUGE_BYTES + 5_000;
+    const LENGTH: usize = 2 * HUGE_PAGE_BYTES + 5_000;
 
     fn mapped(path: &Path) -> (File, Option<Map>) {
         let file = open(path, Access::CreateNew).unwrap();
@@ -133,13 +130,13 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.path().join("a");
         let (_file, Some(mut map)) = mapped(&path) else { return };
-        let content: Vec<u8> = (0..HUGE_BYTES).map(|at| (at % 251) as u8).collect();
-        map.write(HUGE_BYTES, &content.chunks(300_001).collect::<Vec<_>>()).unwrap();
+        let content: Vec<u8> = (0..HUGE_PAGE_BYTES).map(|at| (at % 251) as u8).collect();
+        map.write(HUGE_PAGE_BYTES, &content.chunks(300_001).collect::<Vec<_>>()).unwrap();
         map.write(LENGTH, &[b""]).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes.len(), LENGTH);
-        assert!(bytes[HUGE_BYTES..2 * HUGE_BYTES] == content);
-        assert!(bytes[..HUGE_BYTES].iter().chain(&bytes[2 * HUGE_BYTES..]).all(|byte| *byte == 0));
+        assert!(bytes[HUGE_PAGE_BYTES..2 * HUGE_PAGE_BYTES] == content);
+        assert!(bytes[..HUGE_PAGE_BYTES].iter().chain(&bytes[2 * HUGE_PAGE_BYTES..]).all(|byte| *byte == 0));
     }
 
     #[test]
@@ -148,7 +145,7 @@ mod tests {
         let (_file, Some(mut map)) = mapped(&scratch.path().join("a")) else { return };
         map.map.advise(Advice::NoHugePage).unwrap();
         let before = faults();
-        map.write(0, &[&[1; HUGE_BYTES]]).unwrap();
+        map.write(0, &[&[1; HUGE_PAGE_BYTES]]).unwrap();
         // Where the kernel can't populate, or has larger pages all the same, there is nothing to see.
         assert_eq!(map.is_in_vain(), faults() - before > MOST_FAULTS);
     }
@@ -161,7 +158,7 @@ mod tests {
         file.set_len(10).unwrap();
         // What an older kernel can't populate is a signal.
         if map.populate(0..0).unwrap() {
-            assert!(is_fault(&map.write(HUGE_BYTES, &[&[1; HUGE_BYTES]]).unwrap_err()));
+            assert!(is_fault(&map.write(HUGE_PAGE_BYTES, &[&[1; HUGE_PAGE_BYTES]]).unwrap_err()));
         }
     }
 

@@ -369,7 +369,9 @@ impl Storage {
     /// short.
     pub fn reserve_more(&mut self) -> Result<bool, StorageError> {
         let Some(made) = &mut self.made else { return Ok(false) };
-        made.reserve_more()?;
+        let reserved = made.reserve_more();
+        made.note(&reserved);
+        reserved?;
         self.note_reserved();
         Ok(true)
     }
@@ -468,7 +470,11 @@ impl Storage {
         for (range, bytes) in parts {
             assert_eq!(bytes.len(), range.length as usize, "the bytes are as many as the range is long");
         }
-        self.writer.as_mut().expect("storage is prepared before it is written to").write(parts)
+        let written = self.writer.as_mut().expect("storage is prepared before it is written to").write(parts);
+        if let Some(made) = &mut self.made {
+            made.note(&written);
+        }
+        written
     }
 
     /// Every byte of this piece was verified and written: saved progress may claim it once it is on disk.

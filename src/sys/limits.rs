@@ -22,6 +22,9 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// What the kernel makes a huge page of where its pages have 4 KiB, in bytes.
+pub const HUGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
+
 /// How large a page of memory is.
 pub fn page_bytes() -> usize {
     // SAFETY: no pointers are passed.

@@ -24,7 +24,8 @@ pub use doorbell::{Doorbell, Ready, wait, wait_any};
 pub use file::{disk_free, is_full, rename_noreplace, reserve};
 pub use interfaces::own_addresses;
 pub use limits::{
-    faults, keep_memory_small, memory_limit, page_bytes, raise_open_files, terminal_width, thread_count,
+    HUGE_PAGE_BYTES, faults, keep_memory_small, memory_limit, page_bytes, raise_open_files, terminal_width,
+    thread_count,
 };
 pub use listen::{bind_udp, listen_tcp};
 pub use multicast::{bind_shared_udp, multicast_from, multicast_interfaces};

@@ -4,13 +4,10 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::limits::page_bytes;
-
-/// What the kernel makes a huge page of, where its pages have 4 KiB.
-const HUGE_BYTES: usize = 2 * 1024 * 1024;
+use super::limits::{HUGE_PAGE_BYTES, page_bytes};
 
 /// How much is mapped at a time: what no longer fits is lost, but only where it was touched does it take memory.
-const SLAB_BYTES: usize = 4 * HUGE_BYTES;
+const SLAB_BYTES: usize = 4 * HUGE_PAGE_BYTES;
 
 /// Bytes in memory of their own, or cut off a slab that they share with others. They are zeros at first.
 #[derive(Debug)]
@@ -65,8 +62,8 @@ impl Slabs {
 
 impl Slab {
     fn map() -> Option<Self> {
-        // Twice as much would do for any alignment; pages that aren't touched cost nothing.
-        let bytes = SLAB_BYTES + HUGE_BYTES;
+        // One huge page more, so that the buffers begin on one wherever the mapping does.
+        let bytes = SLAB_BYTES + HUGE_PAGE_BYTES;
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: the kernel chooses addresses that nobody uses.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
@@ -81,7 +78,7 @@ impl Slab {
 
     /// Where its buffers begin: on a huge page.
     fn first(&self) -> *mut u8 {
-        self.start.wrapping_add(self.start.align_offset(HUGE_BYTES))
+        self.start.wrapping_add(self.start.align_offset(HUGE_PAGE_BYTES))
     }
 }
 
@@ -192,6 +189,6 @@ mod tests {
     #[test]
     fn slabs_begin_on_a_huge_page() {
         let buffer = Slabs::default().cut(1);
-        assert_eq!(buffer.as_ptr().align_offset(HUGE_BYTES), 0);
+        assert_eq!(buffer.as_ptr().align_offset(HUGE_PAGE_BYTES), 0);
     }
 }

@@ -40,7 +40,7 @@ pub struct Ended {
 impl Rill {
     /// `rill` with these arguments, in an empty environment, without the DHT and the local network.
     pub fn new<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(args: I) -> Rill {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rill"));
+        let mut command = hearing_signals(env!("CARGO_BIN_EXE_rill"));
         command.args(args).env_clear().stdin(Stdio::null());
         command.env("RILL_NO_DHT", "1").env("RILL_NO_LSD", "1").env("RILL_PORT", "0");
         Rill { command }
@@ -98,6 +98,21 @@ impl Rill {
     pub fn run(self) -> Ended {
         self.start().end()
     }
+}
+
+/// This program, with the signals that tests send it as deadly as they are by default. A shell's job in the background
+/// ignores SIGINT, and all that it starts inherits that; rill lets it be so, as it should.
+fn hearing_signals(program: &str) -> Command {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    // Signal `n` is bit `n - 1`: SIGHUP, SIGINT, SIGTERM.
+    if ignored & (1 << 0 | 1 << 1 | 1 << 14) == 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal=HUP,INT,TERM", program]);
+    command
 }
 
 impl Running {

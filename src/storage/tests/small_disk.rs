@@ -143,6 +143,21 @@ fn a_disk_that_fills_up_before_all_is_reserved_keeps_nothing_but_whole_pieces() 
 }
 
 #[test]
+fn what_finds_no_room_when_it_is_written_leaves_nothing_either() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let info = single(50_000, 3_000_000);
+    let mut storage = unhurried(&info, &disk);
+    let filler = disk.scratch.path().join("filler");
+    assert!(fs::write(&filler, vec![1; 4_000_000]).is_err(), "the disk is full now");
+    let (last, bytes) = (info.geometry.piece(59).unwrap(), bytes_of(&info));
+    let span = info.geometry.spans(last).next().unwrap();
+    let error = storage.write(&[(span, &bytes[2_950_000..])]).unwrap_err();
+    assert!(matches!(error, StorageError::DiskFull { .. }), "{error}");
+    storage.close().unwrap();
+    assert_eq!(disk.scratch.names(), ["filler"]);
+}
+
+#[test]
 fn a_file_cut_short_is_not_made_long_again() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
     let info = single(50_000, 3_000_000);
