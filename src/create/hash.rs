@@ -233,8 +233,10 @@ impl Worker {
         let job = self.job.clone();
         for window in stretches(lanes, later) {
             for (index, bytes) in job.files_of(window) {
-                if bytes.end - bytes.start >= WORTH_A_VIEW {
-                    sys::file::will_need(self.file(index)?, bytes);
+                let file = self.file(index)?;
+                let length = bytes.end - bytes.start;
+                if length >= WORTH_A_VIEW && sys::file::cached_bytes(file, bytes.clone()) < Some(length) {
+                    sys::file::will_need(file, bytes);
                 }
             }
         }
@@ -266,10 +268,19 @@ impl Worker {
             advance(feeds);
         }
         self.buffer = buffer;
-        match shown.iter().find(|shown| shown.view.is_torn()) {
-            Some(shown) => Err(self.job.files[shown.file].changed()),
-            None => Ok(()),
+        shown.iter().filter(|shown| shown.view.is_torn()).try_for_each(|torn| self.why_torn(torn))
+    }
+
+    /// Reads what could not be shown, which tells why: the device fails, or someone changes the file.
+    fn why_torn(&mut self, torn: &Shown) -> Result<(), CreateError> {
+        let mut page = [0; 4096];
+        let mut start = torn.bytes.start;
+        while start < torn.bytes.end {
+            let length = page.len().min((torn.bytes.end - start) as usize);
+            self.read(start, &mut page[..length])?;
+            start += length as u64;
         }
+        Err(self.job.files[torn.file].changed())
     }
 
     /// Shows as memory what of the next windows is worth it. What the kernel doesn't show is read.

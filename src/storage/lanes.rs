@@ -25,6 +25,9 @@ const WINDOW_BYTES: u32 = 1024 * 1024;
 /// Shorter stretches of a file are read: to show them as memory costs more than to copy them.
 const WORTH_A_VIEW_BYTES: u64 = 128 * 1024;
 
+/// Pieces and their hashes.
+pub type Hashes = Vec<(PieceIndex, [u8; 20])>;
+
 /// One thread's lanes.
 #[derive(Debug)]
 pub struct Lanes {
@@ -59,26 +62,50 @@ impl Lanes {
     ///
     /// # Errors
     /// [`StorageError::Stopped`] soon after `cancel` was set; others when the disk can't be read.
-    pub fn hash(
+    pub fn hash(&mut self, pieces: &[PieceIndex], cancel: &AtomicBool) -> Result<Hashes, StorageError> {
+        match self.hash_once(pieces, true, cancel)? {
+            Some(hashes) => Ok(hashes),
+            // Bytes were cut off while they were looked at, or the device fails. Reading tells which.
+            None => Ok(self.hash_once(pieces, false, cancel)?.expect("without views none is torn")),
+        }
+    }
+
+    /// The hashes, with what is in the page cache as memory or all of it read; `None` when a view was torn.
+    fn hash_once(
         &mut self,
         pieces: &[PieceIndex],
+        views: bool,
         cancel: &AtomicBool,
-    ) -> Result<Vec<(PieceIndex, [u8; 20])>, StorageError> {
+    ) -> Result<Option<Hashes>, StorageError> {
         let mut lanes: Vec<Lane> =
             pieces.iter().map(|piece| Lane { piece: *piece, running: Running::new(), at: 0 }).collect();
         let mut begin = 0;
         while begin < self.files.info.geometry.piece_bytes() && !lanes.is_empty() {
             let end = begin.saturating_add(WINDOW_BYTES);
-            let shown = self.show(&lanes, begin, end);
-            while lanes.iter().any(|lane| lane.at < self.end_in(lane.piece, end)) {
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(StorageError::Stopped);
-                }
-                self.step(&mut lanes, end, &shown)?;
+            let shown = if views { self.show(&lanes, begin, end) } else { Vec::new() };
+            if !self.hash_window(&mut lanes, end, &shown, cancel)? {
+                return Ok(None);
             }
             begin = end;
         }
-        Ok(lanes.into_iter().map(|lane| (lane.piece, lane.running.finish())).collect())
+        Ok(Some(lanes.into_iter().map(|lane| (lane.piece, lane.running.finish())).collect()))
+    }
+
+    /// Hashes every piece up to where this window ends. Says whether all bytes were true: none when a view was torn.
+    fn hash_window(
+        &mut self,
+        lanes: &mut Vec<Lane>,
+        end: u32,
+        shown: &[Shown],
+        cancel: &AtomicBool,
+    ) -> Result<bool, StorageError> {
+        while lanes.iter().any(|lane| lane.at < self.end_in(lane.piece, end)) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(StorageError::Stopped);
+            }
+            self.step(lanes, end, shown)?;
+        }
+        Ok(!shown.iter().any(|shown| shown.view.is_torn()))
     }
 
     /// Where this window ends in this piece.
@@ -153,9 +180,54 @@ impl Lanes {
     }
 }
 
-/// The bytes from this offset of the torrent on, as far as they are shown. Bytes that were cut off meanwhile read
-/// as zeros, which no hash takes for data.
+/// The bytes from this offset of the torrent on, as far as they are shown.
 fn seen(shown: &[Shown], offset: u64) -> Option<&[u8]> {
     let shown = shown.iter().find(|shown| shown.bytes.contains(&offset))?;
     Some(&shown.view.bytes()[(offset - shown.bytes.start) as usize..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spans::{Fate, Spans};
+    use super::super::tests::{Scratch, bytes_of, single};
+    use super::*;
+    use crate::bitfield::Bitfield;
+
+    /// The lanes of a whole torrent of two pieces of 1 MiB, its file, and the pieces.
+    fn two_pieces(scratch: &Scratch) -> (Lanes, std::fs::File, Vec<PieceIndex>) {
+        let info = Arc::new(single(1 << 20, 2 << 20));
+        let path = scratch.path().join("whole");
+        std::fs::write(&path, bytes_of(&info)).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let pieces: Vec<_> = info.geometry.pieces_of(0, 2 << 20).collect();
+        let spans = Spans::new(&info, &Bitfield::full(2), |_| Fate::OnDisk);
+        let files = Files::new(info, spans, path, scratch.path().join("side"), true);
+        (Lanes::new(&Arc::new(files)), file, pieces)
+    }
+
+    #[test]
+    fn what_is_cut_off_under_a_view_is_noticed_and_left_out() {
+        let (scratch, cancel) = (Scratch::new(), AtomicBool::new(false));
+        let (mut lanes, file, pieces) = two_pieces(&scratch);
+        let hashes = lanes.files.info.hashes.clone();
+        let all: Vec<_> = pieces.iter().copied().zip(hashes).collect();
+        assert_eq!(lanes.hash(&pieces, &cancel).unwrap(), all);
+
+        let mut on_the_way: Vec<Lane> =
+            pieces.iter().map(|piece| Lane { piece: *piece, running: Running::new(), at: 0 }).collect();
+        let shown = lanes.show(&on_the_way, 0, WINDOW_BYTES);
+        assert!(!shown.is_empty());
+        file.set_len(1_500_000).unwrap();
+        assert!(!lanes.hash_window(&mut on_the_way, WINDOW_BYTES, &shown, &cancel).unwrap());
+        assert_eq!(lanes.hash(&pieces, &cancel).unwrap(), all[..1]);
+    }
+
+    #[test]
+    fn read_or_shown_the_hashes_are_the_same() {
+        let (scratch, cancel) = (Scratch::new(), AtomicBool::new(false));
+        let (mut lanes, _, pieces) = two_pieces(&scratch);
+        let read = lanes.hash_once(&pieces, false, &cancel).unwrap();
+        assert_eq!(read, lanes.hash_once(&pieces, true, &cancel).unwrap());
+        assert_eq!(read.map(|hashes| hashes.len()), Some(2));
+    }
 }
