@@ -57,7 +57,8 @@ pub struct Assembly {
     whole_bytes: u64,
     /// Buffers for the next jobs, so that their pages needn't be zeroed by the kernel again.
     spare: Vec<Buffer>,
-    spare_bytes: u64,
+    /// What all buffers take, whoever has them: one may be larger than the part it was lent for.
+    taken_bytes: u64,
     slabs: Slabs,
     /// Bytes of all buffers ever made.
     made_bytes: u64,
@@ -116,7 +117,7 @@ impl Assembly {
             enough_jobs: streams.max(LEAST_JOBS),
             whole_bytes: 0,
             spare: Vec::new(),
-            spare_bytes: 0,
+            taken_bytes: 0,
             slabs: Slabs::default(),
             made_bytes: 0,
             lent_bytes: 0,
@@ -127,7 +128,7 @@ impl Assembly {
     /// From now on there is room for so many bytes; what is beyond it goes as it comes back.
     pub fn resize(&mut self, budget: u64) {
         self.budget = budget;
-        self.make_room();
+        self.make_room(0);
     }
 
     /// A buffer of this length for a job; what it holds is of no interest. Comes back by [`add`](Self::add) or
@@ -137,35 +138,36 @@ impl Assembly {
         // One far too large would take its pages away from those who need them.
         let wanted = length as usize..=2 * length as usize;
         let fits = self.spare.iter().rposition(|buffer| wanted.contains(&buffer.capacity()));
-        let Some(at) = fits else {
-            self.make_room();
-            return self.make(length);
-        };
+        let Some(at) = fits else { return self.make(length) };
         let mut buffer = self.spare.swap_remove(at);
-        self.spare_bytes -= buffer.capacity() as u64;
         buffer.set_length(length as usize);
         buffer
     }
 
     fn make(&mut self, length: u32) -> Buffer {
+        self.make_room(u64::from(length));
         self.made_bytes += u64::from(length);
-        if self.budget < SLABS_FROM || self.made_bytes <= SMALL_PAGES_BYTES {
+        let buffer = if self.budget < SLABS_FROM || self.made_bytes <= SMALL_PAGES_BYTES {
             // The kernel's fresh pages are zeros already.
-            return vec![0; length as usize].into();
-        }
-        self.slabs.cut(length as usize)
+            vec![0; length as usize].into()
+        } else {
+            self.slabs.cut(length as usize)
+        };
+        self.taken_bytes += buffer.capacity() as u64;
+        buffer
     }
 
-    /// Gives spare buffers up until all together fit the budget again.
-    fn make_room(&mut self) {
-        while self.lent_bytes + self.held_bytes + self.spare_bytes > self.budget {
-            if self.spare.is_empty() {
-                return;
-            }
+    /// Gives spare buffers up until all together, and so many bytes more, fit the budget again.
+    fn make_room(&mut self, more: u64) {
+        while self.taken_bytes + more > self.budget && !self.spare.is_empty() {
             let oldest = self.spare.remove(0);
-            self.spare_bytes -= oldest.capacity() as u64;
-            oldest.let_go();
+            self.give_up(oldest);
         }
+    }
+
+    fn give_up(&mut self, buffer: Buffer) {
+        self.taken_bytes = self.taken_bytes.saturating_sub(buffer.capacity() as u64);
+        buffer.let_go();
     }
 
     /// Takes a buffer of this job back unused.
@@ -177,6 +179,7 @@ impl Assembly {
     /// A buffer whose thread died with it won't come back.
     pub fn write_off(&mut self, bytes: u64) {
         self.lent_bytes = self.lent_bytes.saturating_sub(bytes);
+        self.taken_bytes = self.taken_bytes.saturating_sub(bytes);
     }
 
     /// Bytes of buffers that are in other hands.
@@ -191,12 +194,10 @@ impl Assembly {
 
     /// Keeps a buffer for later jobs, if all buffers together stay within the budget.
     fn keep(&mut self, buffer: Buffer) {
-        let bytes = buffer.capacity() as u64;
-        if self.lent_bytes + self.held_bytes + self.spare_bytes + bytes <= self.budget {
-            self.spare_bytes += bytes;
+        if self.taken_bytes <= self.budget {
             self.spare.push(buffer);
         } else {
-            buffer.let_go();
+            self.give_up(buffer);
         }
     }
 
@@ -423,7 +424,24 @@ mod tests {
         assert_eq!((assembly.lent_bytes(), assembly.spare.len()), (0, 3));
         assert_eq!(assembly.lend(20_000).len(), 20_000);
         assert_eq!(assembly.spare.len(), 2, "one that fits is used again");
-        assert_eq!(assembly.lend(50_000).len(), 50_000);
+        assert_eq!(assembly.lend(40_000).len(), 40_000);
         assert_eq!(assembly.spare.len(), 1, "spare ones make room for one that doesn't fit them");
+    }
+
+    #[test]
+    fn a_buffer_counts_whole_however_little_of_it_was_wanted() {
+        let geometry = Geometry::new(1_000_000, 100_000).unwrap();
+        let (mut assembly, now) = (Assembly::new(100_000), Instant::now());
+        let large: Vec<_> = (0..2).map(|_| assembly.lend(50_000)).collect();
+        large.into_iter().for_each(|buffer| assembly.recycle(buffer));
+        let range = geometry.range(0, 0, 25_000).unwrap();
+        let buffer = assembly.lend(range.length);
+        assembly.add(Job { range, buffer }, PeerKey(0), 25_000, now);
+        assert_eq!((assembly.held_bytes(), assembly.spare.len()), (25_000, 1));
+        let small = assembly.lend(10_000);
+        assert_eq!(assembly.spare.len(), 0, "the other large one goes: 50,000 bytes are in use for 25,000");
+        assembly.recycle(small);
+        assembly.hash(now).into_iter().for_each(|finished| assembly.done_with(finished.parts));
+        assert_eq!((assembly.held_bytes(), assembly.taken_bytes), (0, 60_000));
     }
 }
