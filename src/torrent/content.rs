@@ -143,9 +143,12 @@ impl Content {
     }
 }
 
+/// What the torrent's description leaves of the memory, up to a half: it is there as it came, and its hashes once more.
 /// Two pieces at the least: one that is being filled, and one that is being hashed.
 fn budget(info: &Info, memory_bytes: u64) -> u64 {
-    memory_bytes.max(2 * u64::from(info.geometry.piece_bytes()))
+    let description = (info.raw.len() + size_of_val(info.hashes.as_slice())) as u64;
+    let rest = memory_bytes - description.min(memory_bytes / 2);
+    rest.max(2 * u64::from(info.geometry.piece_bytes()))
 }
 
 /// What isn't for pieces that wait to be hashed is shared fairly. Where the shares would be too small for the speed, in
@@ -190,5 +193,25 @@ mod tests {
         assert_eq!(share(budget, 96, RUSH), SPAN_BYTES);
         assert_eq!(share(budget, 100_000, RUSH - 1), BLOCK_BYTES);
         assert_eq!(share(budget, 0, 0), 24 << 20);
+    }
+
+    #[test]
+    fn a_long_description_leaves_less_for_pieces_and_half_at_the_least() {
+        let mut info = crate::metainfo::Info {
+            info_hash: crate::id::InfoHash::new([7; 20]),
+            raw: vec![0; 30_000],
+            name: "long".into(),
+            geometry: crate::geometry::Geometry::new(16_384_000, 16_384).expect("a thousand pieces"),
+            hashes: vec![[0; 20]; 1_000],
+            files: Vec::new(),
+            is_folder: false,
+            private: false,
+            source: None,
+        };
+        assert_eq!(budget(&info, 1_000_000), 950_000);
+        assert_eq!(budget(&info, 80_000), 40_000);
+        assert_eq!(budget(&info, 10_000), 32_768, "two pieces");
+        info.raw.clear();
+        assert_eq!(budget(&info, 1_000_000), 980_000);
     }
 }
