@@ -233,9 +233,12 @@ impl Worker {
         let job = self.job.clone();
         for window in stretches(lanes, later) {
             for (index, bytes) in job.files_of(window) {
-                let file = self.file(index)?;
                 let length = bytes.end - bytes.start;
-                if length >= WORTH_A_VIEW && sys::file::cached_bytes(file, bytes.clone()) < Some(length) {
+                if length < WORTH_A_VIEW {
+                    continue;
+                }
+                let file = self.file(index)?;
+                if sys::file::cached_bytes(file, bytes.clone()).is_none_or(|cached| cached < length) {
                     sys::file::will_need(file, bytes);
                 }
             }

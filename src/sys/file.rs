@@ -193,7 +193,7 @@ fn sync_range(file: &File, range: Range<u64>, flags: u32) {
     }
 }
 
-/// Asks the kernel to read these bytes into the page cache, those that aren't there already; a hint.
+/// Asks the kernel to read these bytes into the page cache; a hint. It looks at every page, also where all are there.
 pub fn will_need(file: &File, range: Range<u64>) {
     /// The kernel reads no more than one device request's worth per call, whatever is asked.
     const STEP: u64 = 512 * 1024;

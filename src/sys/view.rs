@@ -10,7 +10,7 @@ use super::bus::Region;
 use super::limits::page_bytes;
 
 /// A run of a file's bytes. Others may write to the file: then the bytes change under the reader. Those cut off, and
-/// those the device can't read, are zeros; [`is_torn`](Self::is_torn) tells of both, and reading tells which.
+/// those the device can't read, are zeros: [`is_torn`](Self::is_torn) tells of both, and to read them tells which.
 #[derive(Debug)]
 pub struct View {
     /// Dropped before the pages are unmapped.
