@@ -134,7 +134,12 @@ impl Assembly {
     /// A buffer of this length for a job; what it holds is of no interest. Comes back by [`add`](Self::add) or
     /// [`recycle`](Self::recycle).
     pub fn lend(&mut self, length: u32) -> Buffer {
-        self.lent_bytes += u64::from(length);
+        let buffer = self.spare_or_new(length);
+        self.lent_bytes += buffer.capacity() as u64;
+        buffer
+    }
+
+    fn spare_or_new(&mut self, length: u32) -> Buffer {
         // One far too large would take its pages away from those who need them.
         let wanted = length as usize..=2 * length as usize;
         let fits = self.spare.iter().rposition(|buffer| wanted.contains(&buffer.capacity()));
@@ -172,17 +177,17 @@ impl Assembly {
 
     /// Takes a buffer of this job back unused.
     pub fn recycle(&mut self, buffer: Buffer) {
-        self.lent_bytes = self.lent_bytes.saturating_sub(buffer.len() as u64);
+        self.lent_bytes = self.lent_bytes.saturating_sub(buffer.capacity() as u64);
         self.keep(buffer);
     }
 
-    /// A buffer whose thread died with it won't come back.
+    /// Buffers of this capacity won't come back: their thread ended before it took them, or died with them.
     pub fn write_off(&mut self, bytes: u64) {
         self.lent_bytes = self.lent_bytes.saturating_sub(bytes);
         self.taken_bytes = self.taken_bytes.saturating_sub(bytes);
     }
 
-    /// Bytes of buffers that are in other hands.
+    /// Bytes of buffers that are in other hands, whole.
     pub fn lent_bytes(&self) -> u64 {
         self.lent_bytes
     }
@@ -205,7 +210,7 @@ impl Assembly {
     /// copy of a part counts.
     pub fn add(&mut self, job: Job, by: PeerKey, length: u32, now: Instant) {
         let range = job.range;
-        self.lent_bytes = self.lent_bytes.saturating_sub(u64::from(range.length));
+        self.lent_bytes = self.lent_bytes.saturating_sub(job.buffer.capacity() as u64);
         self.held_bytes += u64::from(range.length);
         let piece = self.open.entry(range.piece).or_insert_with(|| Piece {
             length,
@@ -441,7 +446,20 @@ mod tests {
         let small = assembly.lend(10_000);
         assert_eq!(assembly.spare.len(), 0, "the other large one goes: 50,000 bytes are in use for 25,000");
         assembly.recycle(small);
+        assert_eq!(assembly.lent_bytes(), 0);
         assembly.hash(now).into_iter().for_each(|finished| assembly.done_with(finished.parts));
         assert_eq!((assembly.held_bytes(), assembly.taken_bytes), (0, 60_000));
+    }
+
+    #[test]
+    fn what_never_comes_back_leaves_its_room_to_others() {
+        let mut assembly = Assembly::new(100_000);
+        for _ in 0..100 {
+            let whole = assembly.lend(50_000);
+            assembly.recycle(whole);
+            let lost = assembly.lend(30_000).capacity() as u64;
+            assembly.write_off(lost);
+            assert_eq!((lost, assembly.lent_bytes(), assembly.taken_bytes), (50_000, 0, 0));
+        }
     }
 }

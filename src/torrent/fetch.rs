@@ -47,7 +47,7 @@ impl Torrent<'_> {
                 break;
             }
             let buffer = content.assembly.lend(job.range.length);
-            trade.lent += u64::from(job.range.length);
+            trade.lent += buffer.capacity() as u64;
             self.clock.fed = key;
             held += job.range.length;
             peer.leash.tell(ToPeer::Fetch(Job { range: job.range, buffer }));
@@ -83,12 +83,12 @@ impl Torrent<'_> {
                 let Some(mut buffer) = part else { return };
                 buffer.copy_from_slice(&job.buffer[from..from + run.length as usize]);
                 if let Some(peer) = self.peers.get_mut(key) {
-                    peer.trade.lent += u64::from(run.length);
+                    peer.trade.lent += buffer.capacity() as u64;
                 }
                 self.take_in(key, Job { range: run, buffer }, now);
             }
             if let Some(peer) = self.peers.get_mut(key) {
-                peer.trade.lent = peer.trade.lent.saturating_sub(job.buffer.len() as u64);
+                peer.trade.lent = peer.trade.lent.saturating_sub(job.buffer.capacity() as u64);
             }
             if let Some(content) = &mut self.content {
                 content.picker.give_back(key, job.range);
@@ -102,7 +102,7 @@ impl Torrent<'_> {
     fn take_in(&mut self, key: PeerKey, job: Job, now: Instant) {
         let Some(content) = &mut self.content else { return };
         if let Some(peer) = self.peers.get_mut(key) {
-            peer.trade.lent = peer.trade.lent.saturating_sub(u64::from(job.range.length));
+            peer.trade.lent = peer.trade.lent.saturating_sub(job.buffer.capacity() as u64);
             peer.trade.brought_at = now;
             peer.trade.rests_until = None;
         }
