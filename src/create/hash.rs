@@ -276,12 +276,9 @@ impl Worker {
 
     /// Reads what could not be shown, which tells why: the device fails, or someone changes the file.
     fn why_torn(&mut self, torn: &Shown) -> Result<(), CreateError> {
-        let mut page = [0; 4096];
-        let mut start = torn.bytes.start;
-        while start < torn.bytes.end {
-            let length = page.len().min((torn.bytes.end - start) as usize);
-            self.read(start, &mut page[..length])?;
-            start += length as u64;
+        for start in torn.bytes.clone().step_by(STEP) {
+            let length = (torn.bytes.end - start).min(STEP as u64);
+            self.read(start, &mut vec![0; length as usize])?;
         }
         Err(self.job.files[torn.file].changed())
     }
