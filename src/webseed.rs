@@ -174,7 +174,7 @@ impl Worker {
             self.under_way = None;
             match outcome {
                 Ok(()) => {
-                    (self.tell)(FromPeer::Filled(job));
+                    (self.tell)(FromPeer::Filled(vec![job]));
                 }
                 Err(Stop::Recalled) => self.give_back([(job, done)]),
                 Err(Stop::End(error)) => {
@@ -198,7 +198,7 @@ impl Worker {
             };
             first = false;
             match letter {
-                Ok(ToPeer::Fetch(job)) => self.queue.push_back(job),
+                Ok(ToPeer::Fetch(jobs)) => self.queue.extend(jobs),
                 Ok(ToPeer::GiveBack) => self.recall(|_| true),
                 Ok(ToPeer::Forget(range)) => self.recall(|job| overlap(job, range)),
                 // All else is for those who also take.

@@ -214,7 +214,7 @@ pub fn is_pause(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::id::{InfoHash, PeerId};
     use crate::wire::handshake::{Handshake, Reserved};
@@ -223,7 +223,7 @@ mod tests {
     use std::time::Instant;
 
     /// A link, and the socket at its other end.
-    fn pair() -> (Link, TcpStream) {
+    pub(in crate::peer) fn pair() -> (Link, TcpStream) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (theirs, _) = listener.accept().unwrap();

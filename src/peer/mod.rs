@@ -46,8 +46,8 @@ pub struct Job {
 /// What the owner tells a peer's thread.
 #[derive(Debug)]
 pub enum ToPeer {
-    /// Fetch this. Comes back as [`FromPeer::Filled`] or [`FromPeer::Unfinished`].
-    Fetch(Job),
+    /// Fetch these. Each comes back in a [`FromPeer::Filled`] or [`FromPeer::Unfinished`].
+    Fetch(Vec<Job>),
     /// Others brought what lies in this range: cancel it and give the jobs that touch it back.
     Forget(Range),
     /// Give all jobs back: the peer is too slow for them.
@@ -107,8 +107,8 @@ pub enum FromPeer {
     Wants(bool),
     /// It lets us fetch this piece even while it chokes us (BEP 6).
     AllowedFast(PieceIndex),
-    /// A job is done.
-    Filled(Job),
+    /// These jobs are done.
+    Filled(Vec<Job>),
     /// Jobs that won't be done.
     Unfinished(Vec<Unfinished>),
     /// It has rejected requests (BEP 6); the job they were of has just been given back.

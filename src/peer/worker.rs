@@ -1,6 +1,8 @@
 //! A peer's thread: hears its owner and its peer, asks, serves, and sleeps when there is nothing to do.
 
 mod hear; // what the peer says
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -14,7 +16,7 @@ use super::link::Link;
 use super::pace::Pace;
 use super::throttle::Throttle;
 use super::upload::{MAX_QUEUED, Pause, Upload};
-use super::{FromPeer, PeerError, Share, ToPeer, Traffic};
+use super::{FromPeer, Job, PeerError, Share, ToPeer, Traffic};
 use crate::bitfield::Bitfield;
 use crate::geometry::{BLOCK_BYTES, Geometry, PieceIndex, Range};
 use crate::sys::Doorbell;
@@ -85,6 +87,8 @@ pub struct Manners {
 #[derive(Debug, Default)]
 struct Fetch {
     jobs: Jobs,
+    /// What is done and not told yet: short jobs that came with one reading go in one letter.
+    filled: Vec<Job>,
     pace: Pace,
     choked: Choked,
     allowed_fast: HashSet<PieceIndex>,
@@ -142,6 +146,7 @@ impl Worker {
         loop {
             self.hear_owner()?;
             while self.hear_one()? {}
+            self.tell_of_filled()?;
             self.count();
             let throttled = self.ask();
             let pause = self.send()?;
@@ -209,8 +214,17 @@ impl Worker {
         self.link.say(message);
     }
 
-    fn tell(&self, what: FromPeer) -> Result<(), PeerError> {
+    fn tell(&mut self, what: FromPeer) -> Result<(), PeerError> {
+        self.tell_of_filled()?;
         if (self.terms.tell)(what) { Ok(()) } else { Err(PeerError::LetGo) }
+    }
+
+    fn tell_of_filled(&mut self) -> Result<(), PeerError> {
+        let filled = std::mem::take(&mut self.fetch.filled);
+        if filled.is_empty() || (self.terms.tell)(FromPeer::Filled(filled)) {
+            return Ok(());
+        }
+        Err(PeerError::LetGo)
     }
 
     fn geometry(&self) -> Option<Geometry> {
@@ -231,7 +245,7 @@ impl Worker {
 
     fn obey(&mut self, letter: ToPeer) -> Result<(), PeerError> {
         match letter {
-            ToPeer::Fetch(job) => self.fetch.jobs.push(job),
+            ToPeer::Fetch(jobs) => jobs.into_iter().for_each(|job| self.fetch.jobs.push(job)),
             ToPeer::Forget(range) => {
                 let gone = self.fetch.jobs.drop_range(range);
                 self.give_back(gone, true)?;
@@ -413,6 +427,8 @@ impl Worker {
     }
 
     fn give_back_all(&mut self) {
+        // An owner that is gone has no use for them.
+        let _ = self.tell_of_filled();
         let gone = self.fetch.jobs.drop_all();
         if !gone.is_empty() {
             (self.terms.tell)(FromPeer::Unfinished(gone));

@@ -200,7 +200,7 @@ impl Picker {
         let brought = open.bring(peer, range);
         let piece_full = open.missing() == 0 && !brought.fresh.is_empty();
         self.mind_loose(range.piece);
-        brought.settled.iter().for_each(|range| self.let_go(peer, range.block_count()));
+        self.let_go(peer, brought.settled);
         brought.cancel.iter().for_each(|(peer, range)| self.let_go(*peer, range.block_count()));
         Received { fresh: brought.fresh, cancel: brought.cancel, piece_full }
     }

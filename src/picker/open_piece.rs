@@ -49,8 +49,8 @@ pub(super) struct Run {
 pub(super) struct Brought {
     /// What was not there before.
     pub fresh: Vec<Range>,
-    /// What the peer was asked for and no longer is.
-    pub settled: Vec<Range>,
+    /// How many blocks the peer was asked for and no longer is.
+    pub settled: u32,
     /// What others were asked for and no longer need to bring.
     pub cancel: Vec<(PeerKey, Range)>,
 }
@@ -177,7 +177,7 @@ impl OpenPiece {
             let this = self.range_of(at, at + 1);
             let block = &mut self.blocks[at];
             if block.let_go(peer) {
-                extend(&mut brought.settled, this);
+                brought.settled += 1;
                 self.loose += u32::from(block.is_loose());
                 self.first_loose = self.first_loose.min(at);
             }

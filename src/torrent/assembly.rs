@@ -3,7 +3,7 @@
 //! Hashing many pieces side by side costs a third of hashing them one by one (see [`crate::sha1`]), so parts are
 //! let gather for a moment before they are hashed together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::geometry::{PieceIndex, SPAN_BYTES};
@@ -13,7 +13,8 @@ use crate::sha1::{Feed, Path, Running, advance};
 use crate::sorting::sort_by_key;
 use crate::sys::{Buffer, Slabs};
 
-/// Pieces of any length that are worth hashing together: as many as the widest registers hold.
+/// Pieces of any length that are worth hashing together: as many as the widest registers hold, if their parts are a whole
+/// job's bytes. With less, what surrounds the hashing costs more than it.
 const ENOUGH_PIECES: usize = 16;
 
 /// Whole jobs that are worth hashing together at the least, so that neighbours are there to be written together. More than
@@ -93,7 +94,8 @@ struct Piece {
     here: u32,
     /// Something came since the last hashing.
     is_ripe: bool,
-    parts: BTreeMap<u32, Part>,
+    /// In the order in which they lie in the piece.
+    parts: Vec<Part>,
     running: Running,
     hashed: u32,
 }
@@ -216,11 +218,12 @@ impl Assembly {
             length,
             here: 0,
             is_ripe: false,
-            parts: BTreeMap::new(),
+            parts: Vec::with_capacity(length.div_ceil(SPAN_BYTES) as usize),
             running: Running::new(),
             hashed: 0,
         });
-        piece.parts.insert(range.begin, Part { job, by });
+        let behind = piece.parts_before(range.begin);
+        piece.parts.insert(behind, Part { job, by });
         piece.here += range.length;
         self.ripe_pieces += usize::from(!std::mem::replace(&mut piece.is_ripe, true));
         if piece.here == length {
@@ -234,7 +237,7 @@ impl Assembly {
     pub fn ripe_at(&self) -> Option<Instant> {
         let since = self.ripe_since?;
         let enough = self.ripe_bytes >= u64::from(SPAN_BYTES) * self.enough_jobs as u64
-            || self.ripe_pieces >= ENOUGH_PIECES;
+            || (self.ripe_pieces >= ENOUGH_PIECES && self.ripe_bytes >= u64::from(SPAN_BYTES));
         Some(if enough { since } else { since + self.patience })
     }
 
@@ -255,15 +258,17 @@ impl Assembly {
         self.ripe_pieces = 0;
         self.whole_bytes = 0;
         self.open.values_mut().for_each(|piece| piece.is_ripe = false);
-        advance(self.open.values_mut().filter_map(Piece::next_feed).collect());
+        // Thousands of small pieces may be here: lists that grow would ask the kernel for memory again and again.
+        let mut feeds = Vec::with_capacity(self.open.len());
+        feeds.extend(self.open.values_mut().filter_map(Piece::next_feed));
+        let mut finished = Vec::with_capacity(feeds.len());
+        advance(feeds);
         let whole = self.open.extract_if(|_, piece| piece.hashed == piece.length);
-        let mut finished: Vec<Finished> = whole
-            .map(|(piece, Piece { parts, running, .. })| Finished {
-                piece,
-                digest: running.finish(),
-                parts: parts.into_values().collect(),
-            })
-            .collect();
+        finished.extend(whole.map(|(piece, Piece { parts, running, .. })| Finished {
+            piece,
+            digest: running.finish(),
+            parts,
+        }));
         sort_by_key(&mut finished, |finished| finished.piece);
         finished
     }
@@ -275,7 +280,7 @@ impl Assembly {
             if here == length {
                 self.whole_bytes -= u64::from(length);
             }
-            self.done_with(parts.into_values().collect());
+            self.done_with(parts);
         }
     }
 
@@ -289,10 +294,15 @@ impl Assembly {
 }
 
 impl Piece {
+    /// How many parts begin before this byte of the piece.
+    fn parts_before(&self, begin: u32) -> usize {
+        self.parts.partition_point(|part| part.job.range.begin < begin)
+    }
+
     /// The bytes right behind what has been hashed, as far as they are here without a gap; they count as hashed then.
     fn next_feed(&mut self) -> Option<Feed<'_>> {
         let mut parts = Vec::new();
-        for part in self.parts.range(self.hashed..).map(|(_, part)| part) {
+        for part in &self.parts[self.parts_before(self.hashed)..] {
             if part.job.range.begin != self.hashed {
                 break;
             }
@@ -351,18 +361,18 @@ mod tests {
         for index in 0..ENOUGH_PIECES as u32 {
             assert!(assembly.ripe_at().is_none_or(|at| at > now));
             assert!(index == 0 || assembly.ripe_at().is_some_and(|at| at <= now + PATIENCE));
-            let range = geometry.range(index, 0, 16_384).unwrap();
-            assembly.add(Job { range, buffer: vec![0; 16_384].into() }, PeerKey(0), 1_000_000, now);
+            let range = geometry.range(index, 0, 65_536).unwrap();
+            assembly.add(Job { range, buffer: vec![0; 65_536].into() }, PeerKey(0), 1_000_000, now);
         }
         assert_eq!(assembly.ripe_at(), Some(now));
         assert!(assembly.hash(now).is_empty());
 
-        let range = geometry.range(0, 16_384, 16_384).unwrap();
+        let range = geometry.range(0, 65_536, 16_384).unwrap();
         assembly.add(Job { range, buffer: vec![0; 16_384].into() }, PeerKey(0), 1_000_000, now);
         assert!(assembly.ripe_at().is_some_and(|at| at > now), "those without a new part are no company");
         assembly.forget(range.piece);
         let complete = |assembly: &mut Assembly, index| {
-            let range = geometry.range(index, 16_384, 1_000_000 - 16_384).unwrap();
+            let range = geometry.range(index, 65_536, 1_000_000 - 65_536).unwrap();
             assembly.add(
                 Job { range, buffer: vec![0; range.length as usize].into() },
                 PeerKey(0),

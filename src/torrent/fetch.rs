@@ -28,6 +28,7 @@ impl Torrent<'_> {
         if held == 0 {
             trade.brought_at = now;
         }
+        let mut jobs = Vec::new();
         while held + portion <= room.max(BLOCK_BYTES) {
             let ask = Ask {
                 peer: key,
@@ -50,7 +51,10 @@ impl Torrent<'_> {
             trade.lent += buffer.capacity() as u64;
             self.clock.fed = key;
             held += job.range.length;
-            peer.leash.tell(ToPeer::Fetch(Job { range: job.range, buffer }));
+            jobs.push(Job { range: job.range, buffer });
+        }
+        if !jobs.is_empty() {
+            peer.leash.tell(ToPeer::Fetch(jobs));
         }
     }
 
@@ -69,8 +73,10 @@ impl Torrent<'_> {
         }
     }
 
-    pub(super) fn got_filled(&mut self, key: PeerKey, job: Job, now: Instant) {
-        self.take_in(key, job, now);
+    pub(super) fn got_filled(&mut self, key: PeerKey, jobs: Vec<Job>, now: Instant) {
+        for job in jobs {
+            self.take_in(key, job, now);
+        }
         self.feed(key, now);
     }
 
@@ -131,11 +137,11 @@ impl Torrent<'_> {
     /// Hashes what has gathered. What is whole and right is to be written next.
     pub(super) fn hash_gathered(&mut self, now: Instant) {
         let Some(content) = &mut self.content else { return };
-        let finished = content.assembly.hash(now);
-        let (good, bad): (Vec<_>, Vec<_>) = finished
-            .into_iter()
-            .partition(|finished| finished.digest == content.info.hashes[finished.piece.as_usize()]);
-        content.verified.extend(good);
+        let mut finished = content.assembly.hash(now);
+        let is_bad =
+            |finished: &mut Finished| finished.digest != content.info.hashes[finished.piece.as_usize()];
+        let bad: Vec<_> = finished.extract_if(.., is_bad).collect();
+        content.verified.extend(finished);
         self.clock.hungry |= !bad.is_empty();
         for finished in bad {
             self.spoiled(finished, now);
@@ -147,8 +153,10 @@ impl Torrent<'_> {
     pub(super) fn write_verified(&mut self, now: Instant) -> Result<(), StorageError> {
         let Some(content) = &mut self.content else { return Ok(()) };
         let portion = content.verified.take_portion(&content.info.geometry);
-        let parts = portion.iter().flat_map(|finished| &finished.parts);
-        let parts: Vec<_> = parts.map(|part| (part.job.range, &part.job.buffer[..])).collect();
+        let mut parts = Vec::with_capacity(portion.iter().map(|finished| finished.parts.len()).sum());
+        for part in portion.iter().flat_map(|finished| &finished.parts) {
+            parts.push((part.job.range, &part.job.buffer[..]));
+        }
         content.storage.write(&parts)?;
         for finished in portion {
             self.settle(finished, now);

@@ -99,7 +99,7 @@ impl Torrent<'_> {
                 bind: self.task.net.bind,
             };
             let mailbox = self.mailbox.clone();
-            let tell = move |letter| _ = mailbox.put(Letter::Tracker(letter));
+            let tell = move |letter| _ = mailbox.put(Letter::Tracker(Box::new(letter)));
             let announcer =
                 Announcer::start(tiers, who, self.progress(), tell).map_err(TorrentError::System)?;
             if self.is_complete() && !self.task.goal.is_seed() && !self.was_whole() {

@@ -30,7 +30,7 @@ impl Torrent<'_> {
             FromPeer::Chokes(chokes) => self.got_choke(key, chokes, now),
             FromPeer::Wants(wants) => self.got_wants(key, wants, now),
             FromPeer::AllowedFast(piece) => self.got_allowed_fast(key, piece, now),
-            FromPeer::Filled(job) => self.got_filled(key, job, now),
+            FromPeer::Filled(jobs) => self.got_filled(key, jobs, now),
             FromPeer::Unfinished(unfinished) => self.got_unfinished(key, unfinished, now),
             FromPeer::Refused => self.let_rest(key, now),
             FromPeer::Appetite(bytes) => self.got_appetite(key, bytes, now),

@@ -21,7 +21,7 @@ pub enum Letter {
     /// Someone came to us.
     Arrived(Box<Arrival>),
     /// A tracker answered, or didn't.
-    Tracker(TrackerLetter),
+    Tracker(Box<TrackerLetter>),
     /// Someone knows peers.
     Addresses(Source, Vec<SocketAddr>),
     /// Something a person should know.

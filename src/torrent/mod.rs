@@ -238,7 +238,7 @@ impl<'w> Torrent<'w> {
         match letter {
             Letter::Peer(letter) => self.hear(letter, now)?,
             Letter::Arrived(arrival) => self.arrived(arrival, now),
-            Letter::Tracker(letter) => self.tracker_told(letter, now),
+            Letter::Tracker(letter) => self.tracker_told(*letter, now),
             // What was on its way when a magnet link turned out to be private.
             Letter::Addresses(Source::Dht | Source::Lsd, _) if self.is_private() => {}
             Letter::Addresses(source, addresses) => self.add_addresses(source, &addresses, now),

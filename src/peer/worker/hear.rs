@@ -188,10 +188,13 @@ impl Worker {
         self.tell_of_end(ended)
     }
 
-    fn tell_of_end(&self, ended: Option<Ended>) -> Result<(), PeerError> {
+    fn tell_of_end(&mut self, ended: Option<Ended>) -> Result<(), PeerError> {
         match ended {
             None => Ok(()),
-            Some(Ended::Filled(job)) => self.tell(FromPeer::Filled(job)),
+            Some(Ended::Filled(job)) => {
+                self.fetch.filled.push(job);
+                Ok(())
+            }
             Some(Ended::Refused(unfinished)) => {
                 self.tell(FromPeer::Unfinished(vec![unfinished]))?;
                 self.tell(FromPeer::Refused)

@@ -1,0 +1,148 @@
+//! A worker between an owner and a peer, both of them played here.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::{Manners, Terms, Worker};
+use crate::geometry::Geometry;
+use crate::peer::link::tests::pair;
+use crate::peer::throttle::Throttle;
+use crate::peer::{FromPeer, Job, PeerError, ToPeer, Traffic};
+use crate::sys::Doorbell;
+use crate::wire::extension::ExtensionHandshake;
+use crate::wire::message::Message;
+
+const PIECE: u32 = 100;
+
+struct Played {
+    worker: std::thread::JoinHandle<PeerError>,
+    orders: Sender<ToPeer>,
+    bell: Arc<Doorbell>,
+    told: Receiver<FromPeer>,
+    peer: TcpStream,
+}
+
+impl Played {
+    fn begin() -> Self {
+        let (link, peer) = pair();
+        let (tell, told) = unbounded();
+        let (orders, letters) = unbounded();
+        let bell = Arc::new(Doorbell::new().unwrap());
+        let terms = Terms {
+            tell: Box::new(move |what| tell.send(what).is_ok()),
+            orders: letters,
+            bell: Arc::clone(&bell),
+            traffic: Arc::new(Traffic::default()),
+            down: Arc::new(Throttle::new(0)),
+            up: Arc::new(Throttle::new(0)),
+            extensions: ExtensionHandshake::default(),
+            share: None,
+        };
+        let manners = Manners {
+            fast: false,
+            extended: false,
+            ip: [127, 0, 0, 1].into(),
+            dht_port: None,
+            theirs: ExtensionHandshake::default(),
+        };
+        let worker = std::thread::spawn(move || Worker::new(terms, link, manners).run());
+        Self { worker, orders, bell, told, peer }
+    }
+
+    /// The owner tells the worker something.
+    fn order(&self, letter: ToPeer) {
+        self.orders.send(letter).unwrap();
+        self.bell.ring();
+    }
+
+    /// The peer says this in one breath.
+    fn say(&mut self, messages: &[Message<'_>]) {
+        let mut bytes = Vec::new();
+        messages.iter().for_each(|message| message.encode_into(&mut bytes));
+        self.peer.write_all(&bytes).unwrap();
+    }
+
+    /// Which pieces the worker asks the peer for next, so many of them; all else it says is passed over.
+    fn asked_for(&mut self, count: usize) -> Vec<u32> {
+        let mut asked = Vec::new();
+        while asked.len() < count {
+            let mut length = [0; 4];
+            self.peer.read_exact(&mut length).unwrap();
+            let mut body = vec![0; u32::from_be_bytes(length) as usize];
+            self.peer.read_exact(&mut body).unwrap();
+            if let Ok(Message::Request { index, .. }) = Message::decode(&body) {
+                asked.push(index);
+            }
+        }
+        asked
+    }
+
+    /// What the owner is told next, appetite aside.
+    fn heard(&self) -> String {
+        loop {
+            return match self.told.recv().unwrap() {
+                FromPeer::Appetite(_) => continue,
+                FromPeer::Filled(jobs) => {
+                    let jobs = jobs.iter().map(|job| format!("{} {}", job.range.piece, job.buffer[0]));
+                    format!("filled {}", jobs.collect::<Vec<_>>().join(", "))
+                }
+                FromPeer::Unfinished(jobs) => {
+                    let jobs = jobs.iter().map(|unfinished| unfinished.job.range.piece.to_string());
+                    format!("unfinished {}", jobs.collect::<Vec<_>>().join(", "))
+                }
+                other => format!("{other:?}"),
+            };
+        }
+    }
+}
+
+/// Jobs of one short piece each.
+fn jobs(pieces: std::ops::Range<u32>) -> ToPeer {
+    let geometry = Geometry::new(10 * u64::from(PIECE), u64::from(PIECE)).unwrap();
+    let job = |piece| {
+        let range = geometry.range(piece, 0, PIECE).unwrap();
+        Job { range, buffer: vec![0; PIECE as usize].into() }
+    };
+    ToPeer::Fetch(pieces.map(job).collect())
+}
+
+fn block(index: u32) -> Message<'static> {
+    const DATA: [[u8; PIECE as usize]; 4] =
+        [[1; PIECE as usize], [2; PIECE as usize], [3; PIECE as usize], [4; PIECE as usize]];
+    Message::Piece { index, begin: 0, data: &DATA[index as usize] }
+}
+
+#[test]
+fn short_jobs_that_come_together_are_told_together_and_before_what_follows() {
+    let mut played = Played::begin();
+    played.say(&[Message::Unchoke]);
+    assert_eq!(played.heard(), "Chokes(false)");
+    played.order(jobs(0..4));
+    assert_eq!(played.asked_for(4), [0, 1, 2, 3]);
+    // Far less than a segment: it is read at once.
+    played.say(&[block(1), block(0), Message::Interested, block(2), Message::Choke]);
+    let heard: Vec<String> = (0..5).map(|_| played.heard()).collect();
+    assert_eq!(
+        heard,
+        ["filled 1 2, 0 1", "Wants(true)", "filled 2 3", "unfinished 3", "Chokes(true)"],
+        "a job that is done is not told after what came later"
+    );
+}
+
+#[test]
+fn what_is_done_is_told_though_the_peer_turns_rude() {
+    let mut played = Played::begin();
+    played.say(&[Message::Unchoke]);
+    assert_eq!(played.heard(), "Chokes(false)");
+    played.order(jobs(0..3));
+    assert_eq!(played.asked_for(3), [0, 1, 2]);
+    let mut bytes = Vec::new();
+    [block(0), block(1)].iter().for_each(|message| message.encode_into(&mut bytes));
+    bytes.extend([0xff; 4]);
+    played.peer.write_all(&bytes).unwrap();
+    assert_eq!([played.heard(), played.heard()], ["filled 0 1, 1 2", "unfinished 2"]);
+    assert!(matches!(played.worker.join().unwrap(), PeerError::Oversize(_)));
+}
