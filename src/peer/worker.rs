@@ -214,6 +214,7 @@ impl Worker {
         self.link.say(message);
     }
 
+    /// Tells the owner; what was done before is told first.
     fn tell(&mut self, what: FromPeer) -> Result<(), PeerError> {
         self.tell_of_filled()?;
         if (self.terms.tell)(what) { Ok(()) } else { Err(PeerError::LetGo) }

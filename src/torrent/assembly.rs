@@ -222,8 +222,8 @@ impl Assembly {
             running: Running::new(),
             hashed: 0,
         });
-        let behind = piece.parts_before(range.begin);
-        piece.parts.insert(behind, Part { job, by });
+        let at = piece.parts_before(range.begin);
+        piece.parts.insert(at, Part { job, by });
         piece.here += range.length;
         self.ripe_pieces += usize::from(!std::mem::replace(&mut piece.is_ripe, true));
         if piece.here == length {

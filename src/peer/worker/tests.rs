@@ -52,17 +52,23 @@ impl Played {
         Self { worker, orders, bell, told, peer }
     }
 
-    /// The owner tells the worker something.
-    fn order(&self, letter: ToPeer) {
-        self.orders.send(letter).unwrap();
-        self.bell.ring();
+    /// The peer lets the worker ask, and was asked for the first so many pieces.
+    fn asked(pieces: u32) -> Self {
+        let mut played = Self::begin();
+        played.say(&[Message::Unchoke], &[]);
+        assert_eq!(played.heard(), "Chokes(false)");
+        played.orders.send(jobs(0..pieces)).unwrap();
+        played.bell.ring();
+        assert_eq!(played.asked_for(pieces as usize), (0..pieces).collect::<Vec<_>>());
+        played
     }
 
-    /// The peer says this in one breath.
-    fn say(&mut self, messages: &[Message<'_>]) {
-        let mut bytes = Vec::new();
-        messages.iter().for_each(|message| message.encode_into(&mut bytes));
-        self.peer.write_all(&bytes).unwrap();
+    /// The peer says this, and whatever bytes, in one breath: far less than a segment, so it is read at once.
+    fn say(&mut self, messages: &[Message<'_>], bytes: &[u8]) {
+        let mut all = Vec::new();
+        messages.iter().for_each(|message| message.encode_into(&mut all));
+        all.extend(bytes);
+        self.peer.write_all(&all).unwrap();
     }
 
     /// Which pieces the worker asks the peer for next, so many of them; all else it says is passed over.
@@ -117,13 +123,8 @@ fn block(index: u32) -> Message<'static> {
 
 #[test]
 fn short_jobs_that_come_together_are_told_together_and_before_what_follows() {
-    let mut played = Played::begin();
-    played.say(&[Message::Unchoke]);
-    assert_eq!(played.heard(), "Chokes(false)");
-    played.order(jobs(0..4));
-    assert_eq!(played.asked_for(4), [0, 1, 2, 3]);
-    // Far less than a segment: it is read at once.
-    played.say(&[block(1), block(0), Message::Interested, block(2), Message::Choke]);
+    let mut played = Played::asked(4);
+    played.say(&[block(1), block(0), Message::Interested, block(2), Message::Choke], &[]);
     let heard: Vec<String> = (0..5).map(|_| played.heard()).collect();
     assert_eq!(
         heard,
@@ -134,15 +135,8 @@ fn short_jobs_that_come_together_are_told_together_and_before_what_follows() {
 
 #[test]
 fn what_is_done_is_told_though_the_peer_turns_rude() {
-    let mut played = Played::begin();
-    played.say(&[Message::Unchoke]);
-    assert_eq!(played.heard(), "Chokes(false)");
-    played.order(jobs(0..3));
-    assert_eq!(played.asked_for(3), [0, 1, 2]);
-    let mut bytes = Vec::new();
-    [block(0), block(1)].iter().for_each(|message| message.encode_into(&mut bytes));
-    bytes.extend([0xff; 4]);
-    played.peer.write_all(&bytes).unwrap();
+    let mut played = Played::asked(3);
+    played.say(&[block(0), block(1)], &[0xff; 4]);
     assert_eq!([played.heard(), played.heard()], ["filled 0 1, 1 2", "unfinished 2"]);
     assert!(matches!(played.worker.join().unwrap(), PeerError::Oversize(_)));
 }
