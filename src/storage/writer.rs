@@ -276,13 +276,18 @@ impl Open {
     }
 
     fn write(&mut self, run: &Run, parts: &[&[u8]]) -> Result<(), StorageError> {
-        let written = match &mut self.map {
+        let through_map = match &mut self.map {
             Some(map) if run.length == TOGETHER_BYTES => map.write(run.offset as usize, parts),
-            _ => {
+            _ => Ok(false),
+        };
+        let written = match through_map {
+            Ok(true) => Ok(()),
+            Ok(false) => {
                 // A plain write would make a file that was cut short long again, with zeros where data was.
                 check_length(&self.file, &self.path, self.length)?;
                 write_all_at(&self.file, parts, run.offset)
             }
+            Err(error) => Err(error),
         };
         written.or_else(|error| {
             check_length(&self.file, &self.path, self.length)?;

@@ -53,6 +53,21 @@ pub(super) fn complete(storage: &mut Storage, info: &Info) {
     storage.finish().unwrap();
 }
 
+/// Downloads everything, written in one call.
+pub(super) fn complete_in_one_call(storage: &mut Storage, info: &Info) {
+    let bytes = bytes_of(info);
+    let spans = info.geometry.iter().flat_map(|piece| info.geometry.spans(piece));
+    let parts: Vec<_> = spans
+        .map(|span| {
+            let at = (info.geometry.offset_of(span.piece) + u64::from(span.begin)) as usize;
+            (span, &bytes[at..at + span.length as usize])
+        })
+        .collect();
+    storage.write(&parts).unwrap();
+    info.geometry.iter().for_each(|piece| storage.piece_done(piece));
+    storage.finish().unwrap();
+}
+
 /// Compares every wanted file below `root` with the torrent's bytes.
 pub(super) fn assert_files(info: &Info, root: &Path) {
     let bytes = bytes_of(info);
@@ -199,17 +214,7 @@ fn what_is_written_in_one_call_may_cross_files_and_huge_pages() {
     let scratch = Scratch::new();
     let info = info_of(300_000, &[("a", 5_000), ("b", 3 * TOGETHER_BYTES + 5_000), ("c", 0), ("d", 10)]);
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
-    let bytes = bytes_of(&info);
-    let spans = info.geometry.iter().flat_map(|piece| info.geometry.spans(piece));
-    let parts: Vec<_> = spans
-        .map(|span| {
-            let at = (info.geometry.offset_of(span.piece) + u64::from(span.begin)) as usize;
-            (span, &bytes[at..at + span.length as usize])
-        })
-        .collect();
-    storage.write(&parts).unwrap();
-    info.geometry.iter().for_each(|piece| storage.piece_done(piece));
-    storage.finish().unwrap();
+    complete_in_one_call(&mut storage, &info);
     assert_files(&info, &scratch.path().join(&info.name));
 }
 

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::flow::{assert_files, complete, fill, place, ready};
+use super::flow::{assert_files, complete, complete_in_one_call, fill, place, ready};
 use super::*;
-use crate::storage::{Place, Selection, Storage, StorageError};
+use crate::storage::{Place, Selection, Storage, StorageError, TOGETHER_BYTES};
 use crate::sys::disk_free;
 
 /// A tmpfs of its own; gone when the test is.
@@ -33,6 +33,20 @@ impl SmallDisk {
 
     fn place(&self) -> Place {
         place(&self.scratch)
+    }
+
+    /// Someone else's file takes the room that is left, all of it.
+    fn fill_up(&self) {
+        let filler = fs::write(self.scratch.path().join("filler"), vec![1; 4_000_000]);
+        assert!(filler.is_err(), "the disk is full now");
+    }
+
+    /// That file is gone, and its room is there again: at once, though a child process that another test is just
+    /// starting may have the file open.
+    fn make_room(&self) {
+        let filler = self.scratch.path().join("filler");
+        fs::write(&filler, "").unwrap();
+        fs::remove_file(&filler).unwrap();
     }
 }
 
@@ -79,8 +93,7 @@ fn a_disk_that_fills_up_meanwhile_keeps_what_is_reserved() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
     let info = single(50_000, 3_000_000);
     let (mut storage, _) = ready(&info, &disk.place(), Selection::All).unwrap();
-    let filler = fs::write(disk.scratch.path().join("filler"), vec![1; 4_000_000]);
-    assert!(filler.is_err(), "the disk is full now");
+    disk.fill_up();
     fill(&mut storage, &info, info.geometry.iter().take(30));
     // There is no room to save progress in; that costs the next run a check, and nothing else.
     storage.close().unwrap();
@@ -114,11 +127,17 @@ fn blocks_are_reserved_bit_by_bit_while_bytes_come() {
     }
     assert!(steps > 1, "it took {steps} steps");
     assert!(at_first - free() >= 9_010_000 - 2 * 1024 * 1024 - 10_000);
-    assert!(
-        fs::write(disk.scratch.path().join("filler"), vec![1; 4_000_000]).is_err(),
-        "the disk is full now"
-    );
+    disk.fill_up();
     complete(&mut storage, &info);
+    assert_files(&info, &disk.scratch.path().join("things"));
+}
+
+#[test]
+fn what_would_come_in_small_pages_is_written_without_the_map() {
+    let Some(disk) = SmallDisk::mount("size=12m,huge=never") else { return };
+    let info = info_of(TOGETHER_BYTES, &[("a", 3 * TOGETHER_BYTES + 5_000), ("b", TOGETHER_BYTES)]);
+    let (mut storage, _) = ready(&info, &disk.place(), Selection::All).unwrap();
+    complete_in_one_call(&mut storage, &info);
     assert_files(&info, &disk.scratch.path().join("things"));
 }
 
@@ -129,12 +148,11 @@ fn a_disk_that_fills_up_before_all_is_reserved_keeps_nothing_but_whole_pieces() 
     for whole in [0, 10] {
         let mut storage = unhurried(&info, &disk);
         fill(&mut storage, &info, info.geometry.iter().take(whole));
-        let filler = disk.scratch.path().join("filler");
-        assert!(fs::write(&filler, vec![1; 4_000_000]).is_err(), "the disk is full now");
+        disk.fill_up();
         let error = (0..100).find_map(|_| storage.reserve_more().err()).expect("there is no room for all");
         assert!(matches!(error, StorageError::DiskFull { .. }), "{error}");
         storage.close().unwrap();
-        fs::remove_file(&filler).unwrap();
+        disk.make_room();
         match whole {
             0 => assert_eq!(disk.scratch.names(), Vec::<String>::new()),
             _ => assert_eq!(ready(&info, &disk.place(), Selection::All).unwrap().1, whole as u32),
@@ -147,8 +165,7 @@ fn what_finds_no_room_when_it_is_written_leaves_nothing_either() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
     let info = single(50_000, 3_000_000);
     let mut storage = unhurried(&info, &disk);
-    let filler = disk.scratch.path().join("filler");
-    assert!(fs::write(&filler, vec![1; 4_000_000]).is_err(), "the disk is full now");
+    disk.fill_up();
     let (last, bytes) = (info.geometry.piece(59).unwrap(), bytes_of(&info));
     let span = info.geometry.spans(last).next().unwrap();
     let error = storage.write(&[(span, &bytes[2_950_000..])]).unwrap_err();
