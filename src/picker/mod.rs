@@ -425,8 +425,9 @@ impl Picker {
         }
         let within_reach = self.open.values().filter(|open| open.missing() > 0 && ask.allows(open.piece()));
         let runs = within_reach.flat_map(|open| open.runs_to_copy(ask.peer));
+        let ours = self.promise_of(ask);
         let (_, run) = runs
-            .filter_map(|run| Some((self.help_needed(ask, &run.holders, strict)?, run)))
+            .filter_map(|run| Some((self.help_needed(ours, &run.holders, strict)?, run)))
             .max_by(|(one, _), (other, _)| one.total_cmp(other))?;
         let range = self.far_end(ask, &run);
         self.open.get_mut(&range.piece)?.hand_copy(ask.peer, range);
@@ -464,28 +465,32 @@ impl Picker {
     }
 
     /// How long those who are asked for a run let us wait, in seconds, endless where that isn't known; `None`
-    /// when this peer is no help.
-    fn help_needed(&self, ask: &Ask<'_>, holders: &[Option<PeerKey>], strict: bool) -> Option<f64> {
-        let waits = holders.iter().flatten().map(|peer| self.wait_for(*peer, 0));
-        let theirs = Promise { rate: self.fastest(holders), wait_s: waits.fold(f64::INFINITY, f64::min) };
-        let ours = self.promise_of(ask);
+    /// when one that promises this is no help.
+    fn help_needed(&self, ours: Promise, holders: &[Option<PeerKey>], strict: bool) -> Option<f64> {
+        let theirs = self.promise_of_best(holders);
+        if !ours.helps(theirs, strict) {
+            return None;
+        }
         // The last place is for one that makes the others' work superfluous: slow peers who help each other, or
         // whose speed nobody knows, must not lock a fast one out.
         let last = holders.iter().flatten().count() + 1 == MAX_COPIES;
         let least = || f64::max(theirs.rate * MUCH_FASTER, self.fastest_known() / MUCH_FASTER);
-        let fast_enough = !last || ours.rate >= least();
-        (fast_enough && ours.helps(theirs, strict)).then_some(theirs.wait_s)
+        (!last || ours.rate >= least()).then_some(theirs.wait_s)
     }
 
     /// What the peer that asks promises for one block more.
     fn promise_of(&self, ask: &Ask<'_>) -> Promise {
-        Promise { rate: ask.rate_bytes_per_s as f64, wait_s: self.wait_for(ask.peer, 1) }
+        let wait_s = self.helpers.get(&ask.peer).map_or(f64::INFINITY, |helper| helper.wait(1));
+        Promise { rate: ask.rate_bytes_per_s as f64, wait_s }
     }
 
-    /// The rate of the fastest of them, in bytes per second; 0 when none is known.
-    fn fastest(&self, holders: &[Option<PeerKey>]) -> f64 {
-        let rates = holders.iter().flatten().filter_map(|peer| self.helpers.get(peer));
-        rates.map(|helper| helper.rate_bytes_per_s as f64).fold(0.0, f64::max)
+    /// What the best of them promise: the fastest's rate, and the shortest wait for what they hold.
+    fn promise_of_best(&self, holders: &[Option<PeerKey>]) -> Promise {
+        let helpers = holders.iter().flatten().filter_map(|peer| self.helpers.get(peer));
+        helpers.fold(Promise { rate: 0.0, wait_s: f64::INFINITY }, |best, helper| Promise {
+            rate: best.rate.max(helper.rate_bytes_per_s as f64),
+            wait_s: best.wait_s.min(helper.wait(0)),
+        })
     }
 
     /// The rate of the fastest peer of all, in bytes per second; 0 when none is known.
@@ -496,7 +501,7 @@ impl Picker {
     /// The part of the run that this peer would bring before those who hold it get there: they begin at the
     /// front.
     fn far_end(&self, ask: &Ask<'_>, run: &Run) -> Range {
-        let theirs = self.fastest(&run.holders);
+        let theirs = self.promise_of_best(&run.holders).rate;
         let ours = ask.rate_bytes_per_s as f64;
         let share = if theirs > 0.0 { ours / (ours + theirs) } else { 1.0 };
         let blocks = run.range.block_count();
@@ -506,12 +511,6 @@ impl Picker {
         let border = (run.range.end() - 1) / SPAN_BYTES * SPAN_BYTES;
         let begin = (run.range.begin + (blocks - wanted) * BLOCK_BYTES).max(border);
         Range { begin, length: run.range.end() - begin, ..run.range }
-    }
-
-    /// How long this peer takes for all it holds and so many blocks more, in seconds; endless where its rate
-    /// isn't known.
-    fn wait_for(&self, peer: PeerKey, more_blocks: u32) -> f64 {
-        self.helpers.get(&peer).map_or(f64::INFINITY, |helper| helper.wait(more_blocks))
     }
 
     fn hold(&mut self, peer: PeerKey, blocks: u32) {

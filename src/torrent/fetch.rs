@@ -158,9 +158,11 @@ impl Torrent<'_> {
             parts.push((part.job.range, &part.job.buffer[..]));
         }
         content.storage.write(&parts)?;
+        let pieces: Vec<PieceIndex> = portion.iter().map(|finished| finished.piece).collect();
         for finished in portion {
             self.settle(finished, now);
         }
+        self.tell_of(&pieces, now);
         self.clock.hungry = true;
         Ok(())
     }
@@ -230,11 +232,16 @@ impl Torrent<'_> {
         for index in content.tally.add(&content.info, piece) {
             self.watcher.event(&Event::File { index });
         }
-        // Those that have it needn't hear of it: they will never ask us for it.
-        for (_, peer) in
-            self.peers.iter().filter(|(_, peer)| !peer.has.as_ref().is_some_and(|has| has.has(piece)))
-        {
-            peer.leash.leave_word(ToPeer::Have(piece));
+    }
+
+    /// Tells the peers of pieces that are ours from now on. Those that have one needn't hear of it: they will never ask us
+    /// for it.
+    fn tell_of(&mut self, pieces: &[PieceIndex], now: Instant) {
+        for (_, peer) in self.peers.iter().filter(|(_, peer)| !peer.is_seed()) {
+            let lacks = |piece: &&PieceIndex| !peer.has.as_ref().is_some_and(|has| has.has(**piece));
+            for piece in pieces.iter().filter(lacks) {
+                peer.leash.leave_word(ToPeer::Have(*piece));
+            }
         }
         self.clock.word_left(now);
     }
