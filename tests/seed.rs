@@ -7,8 +7,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::link::{Block, FAST, Link, Message};
-use common::{Answer, Folder, Rill, Running, Torrent, Tracker, fresh_address, fresh_listener, wait_until};
+use common::link::{Block, FAST, Link, Message, fresh_peer_id};
+use common::{
+    Answer, Character, Folder, Rill, Running, Seeder, Torrent, Tracker, fresh_address, fresh_listener,
+    wait_until,
+};
 
 const PIECE: usize = 64 << 10;
 
@@ -264,6 +267,42 @@ fn of_two_that_dial_each_other_the_one_with_the_greater_id_keeps_its_connection(
         let gone = lost.hear_until(|_| false).unwrap_err();
         assert_ne!(gone.kind(), ErrorKind::TimedOut, "one connection is enough");
         while kept.hear(Duration::from_millis(200)).expect("the other connection stays").is_some() {}
+    }
+}
+
+#[test]
+fn who_only_listens_hears_of_every_piece_once() {
+    let torrent = Torrent::single("told.bin", 8 << 20, 16 << 10);
+    let folder = Folder::new("told");
+    let file = torrent.write_file(&folder, &[]);
+    let [ear, gate] = [0; 2].map(|port| TcpListener::bind((fresh_address(), port)).unwrap());
+    let addresses = [&ear, &gate].map(|listener| listener.local_addr().unwrap().to_string());
+    let get = Rill::get(&file, &folder.join("out")).args(["--seed-time", "60"]);
+    let rill = get.args(["--peer", &addresses[0], "--peer", &addresses[1]]).start();
+    let listener = Link::shake(ear.accept().unwrap().0, torrent.info_hash, FAST, fresh_peer_id()).unwrap();
+    assert_eq!(listener.hear(common::PATIENCE).unwrap(), Some(Message::HaveNone));
+
+    // Nothing comes before there is someone to tell.
+    let good = Seeder::start(&torrent, Character::Good);
+    open_gate(gate.accept().unwrap().0, TcpStream::connect(good.peer()).unwrap());
+    let mut told = vec![0; torrent.pieces()];
+    while told.contains(&0) {
+        let have = listener.hear_until(|message| matches!(message, Message::Have(_))).unwrap();
+        let Message::Have(piece) = have else { unreachable!("that was asked for") };
+        told[piece as usize] += 1;
+    }
+    assert!(told.iter().all(|times| *times == 1), "{told:?}");
+    wait_until("the download to have its name", || folder.join("out/told.bin").exists());
+    torrent.compare(&folder.join("out")).unwrap();
+    rill.kill();
+}
+
+/// From now on each end hears what the other says.
+fn open_gate(one: TcpStream, other: TcpStream) {
+    for (from, to) in [(&one, &other), (&other, &one)] {
+        let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        // An error is one of them leaving, which they may.
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
     }
 }
 
