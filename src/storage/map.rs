@@ -17,8 +17,11 @@ pub const TOGETHER_BYTES: u64 = HUGE_PAGE_BYTES as u64;
 /// A huge page comes with one fault, or a few where it is made of large ones. With more, a file has small ones.
 const MOST_FAULTS: u64 = 32;
 
+/// What a fault brings where pages are small, in bytes. Other sizes are left to write(2).
+const SMALL_PAGE_BYTES: usize = 4096;
+
 /// So much of a huge page tells whether it is made of small ones, in bytes: they come with twice as many faults.
-const TRIAL_BYTES: usize = 2 * MOST_FAULTS as usize * 4096;
+const TRIAL_BYTES: usize = 2 * MOST_FAULTS as usize * SMALL_PAGE_BYTES;
 
 /// A file's bytes as memory. Its pages are faulted in just before they are written and given back right after,
 /// so that it holds no memory between writes: what is dirty belongs to the page cache.
@@ -39,7 +42,7 @@ impl Map {
     /// Maps the first `length` bytes of a file that is at least as long, whose blocks are reserved. `None` where that
     /// can't be, or gains nothing: write(2) is left.
     pub fn new(file: &File, length: u64, path: &Path) -> Option<Self> {
-        if length < TOGETHER_BYTES || page_bytes() != 4096 {
+        if length < TOGETHER_BYTES || page_bytes() != SMALL_PAGE_BYTES {
             return None;
         }
         let map = MmapOptions::new().len(usize::try_from(length).ok()?).map_raw(file).ok()?;
@@ -133,7 +136,7 @@ mod tests {
         let file = open(path, Access::CreateNew).unwrap();
         file.set_len(LENGTH as u64).unwrap();
         let map = Map::new(&file, LENGTH as u64, path);
-        assert_eq!(map.is_some(), page_bytes() == 4096, "a file system for tests can map files");
+        assert_eq!(map.is_some(), page_bytes() == SMALL_PAGE_BYTES, "a file system for tests can map files");
         (file, map)
     }
 
@@ -162,7 +165,10 @@ mod tests {
         assert_eq!(map.is_in_vain(), took > MOST_FAULTS, "{took} faults");
         assert!(written || took < 3 * MOST_FAULTS, "{took} faults");
         // Where the kernel can't populate, they are found out by the last of them.
-        assert!(!written || !map.populates || took < HUGE_PAGE_BYTES as u64 / 4096, "{took} faults");
+        assert!(
+            !written || !map.populates || took < (HUGE_PAGE_BYTES / SMALL_PAGE_BYTES) as u64,
+            "{took} faults"
+        );
     }
 
     #[test]

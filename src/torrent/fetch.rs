@@ -238,7 +238,7 @@ impl Torrent<'_> {
     /// for it.
     fn tell_of(&mut self, pieces: &[PieceIndex], now: Instant) {
         for (_, peer) in self.peers.iter().filter(|(_, peer)| !peer.is_seed()) {
-            let lacks = |piece: &&PieceIndex| !peer.has.as_ref().is_some_and(|has| has.has(**piece));
+            let lacks = |piece: &&PieceIndex| peer.has.as_ref().is_none_or(|has| !has.has(**piece));
             for piece in pieces.iter().filter(lacks) {
                 peer.leash.leave_word(ToPeer::Have(*piece));
             }

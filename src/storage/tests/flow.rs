@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::*;
-use crate::geometry::PieceIndex;
+use crate::geometry::{PieceIndex, Range};
 use crate::storage::{Place, Selection, Storage, StorageError, TOGETHER_BYTES, resume};
 
 pub(super) static GO: AtomicBool = AtomicBool::new(false);
@@ -38,12 +38,17 @@ pub(super) fn fill(storage: &mut Storage, info: &Info, pieces: impl Iterator<Ite
     let bytes = bytes_of(info);
     for piece in pieces {
         for span in info.geometry.spans(piece) {
-            let at = (info.geometry.offset_of(piece) + u64::from(span.begin)) as usize;
-            storage.write(&[(span, &bytes[at..at + span.length as usize])]).unwrap();
+            storage.write(&[part_of(info, &bytes, span)]).unwrap();
         }
         storage.piece_done(piece);
         storage.tick(Instant::now()).unwrap();
     }
+}
+
+/// A range and its bytes, as they are written.
+fn part_of<'b>(info: &Info, bytes: &'b [u8], range: Range) -> (Range, &'b [u8]) {
+    let at = (info.geometry.offset_of(range.piece) + u64::from(range.begin)) as usize;
+    (range, &bytes[at..at + range.length as usize])
 }
 
 /// Downloads what is missing and finishes.
@@ -57,13 +62,7 @@ pub(super) fn complete(storage: &mut Storage, info: &Info) {
 pub(super) fn complete_in_one_call(storage: &mut Storage, info: &Info) {
     let bytes = bytes_of(info);
     let spans = info.geometry.iter().flat_map(|piece| info.geometry.spans(piece));
-    let parts: Vec<_> = spans
-        .map(|span| {
-            let at = (info.geometry.offset_of(span.piece) + u64::from(span.begin)) as usize;
-            (span, &bytes[at..at + span.length as usize])
-        })
-        .collect();
-    storage.write(&parts).unwrap();
+    storage.write(&spans.map(|span| part_of(info, &bytes, span)).collect::<Vec<_>>()).unwrap();
     info.geometry.iter().for_each(|piece| storage.piece_done(piece));
     storage.finish().unwrap();
 }
