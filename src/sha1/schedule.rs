@@ -54,11 +54,13 @@ pub(super) fn run(path: Path, mut waiting: Vec<Waiting<'_>>) {
 }
 
 /// How many streams must be there for a way to beat the ones below it: as measured on a Sapphire Rapids, and for four
-/// streams of SHA instructions on a Zen 3. Sixteen lanes take as long as eight short ones and a pair; eight short ones as
-/// long as two pairs; four streams as long as one and a half pairs.
+/// streams of SHA instructions on a Zen 3 and a Zen 5. Sixteen lanes take as long as eight short ones and a pair; eight
+/// short ones as long as two pairs; four streams as long as one and a half pairs. Two fours are as fast as eight short
+/// lanes, so these are of no use beside fours, and nine streams are worth sixteen lanes.
 #[cfg(target_arch = "x86_64")]
 mod worth {
     pub(super) const FOUR: usize = 3;
+    pub(super) const AVX512_BEFORE_FOURS: usize = 9;
     pub(super) const AVX512: usize = 10;
     pub(super) const AVX512VL: usize = 4;
     pub(super) const AVX2_BEFORE_PAIRS: usize = 6;
@@ -68,16 +70,19 @@ mod worth {
 /// Compresses what pays side by side; gives back the rest.
 #[cfg(target_arch = "x86_64")]
 fn side_by_side(path: Path, mut waiting: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
-    let pairs = Path::Ni.is_available();
+    let (pairs, fours) = (Path::Ni.is_available(), path::takes_four());
     // SAFETY, for all the kernels here: the processor has what the path needs, that was just asked.
     #[allow(clippy::undocumented_unsafe_blocks)]
     if path == Path::Avx512 && path.is_available() {
-        waiting = in_lanes::<16>(waiting, worth::AVX512, |states, streams, blocks| unsafe {
+        let worth = if fours { worth::AVX512_BEFORE_FOURS } else { worth::AVX512 };
+        waiting = in_lanes::<16>(waiting, worth, |states, streams, blocks| unsafe {
             avx512::compress(states, streams, blocks);
         });
-        waiting = in_lanes::<8>(waiting, worth::AVX512VL, |states, streams, blocks| unsafe {
-            avx512vl::compress(states, streams, blocks);
-        });
+        if !fours {
+            waiting = in_lanes::<8>(waiting, worth::AVX512VL, |states, streams, blocks| unsafe {
+                avx512vl::compress(states, streams, blocks);
+            });
+        }
     } else if path == Path::Avx2 && path.is_available() {
         let worth = if pairs { worth::AVX2_BEFORE_PAIRS } else { worth::AVX2_BEFORE_PLAIN };
         waiting = in_lanes::<8>(waiting, worth, |states, streams, blocks| unsafe {
@@ -85,7 +90,7 @@ fn side_by_side(path: Path, mut waiting: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
         });
     }
     if pairs {
-        if path::takes_four() {
+        if fours {
             // SAFETY: the processor has the SHA instructions.
             waiting = in_lanes::<4>(waiting, worth::FOUR, |states, streams, blocks| unsafe {
                 shani::compress(states, streams, blocks);

@@ -141,24 +141,41 @@ fn plain_registers_give_what_the_judge_gives() {
     }
 }
 
-/// Only some makers' processors are given four at a time, but any that has the instructions can do it.
-#[test]
+/// Which kernel gets how many streams depends on the maker: each must be right on every processor that can run it.
 #[cfg(target_arch = "x86_64")]
-fn four_streams_of_sha_instructions_give_what_the_judge_gives() {
-    if !Path::Ni.is_available() {
-        return;
-    }
-    let bytes = noise(4 * 640, &mut Dice::from_seed(8));
-    let streams: [&[u8]; 4] = std::array::from_fn(|lane| &bytes[640 * lane..][..640]);
+fn gives_what_the_judge_gives<const N: usize>(kernel: impl Fn(&mut States<N>, &[&[u8]; N], usize)) {
+    let bytes = noise(N * 640, &mut Dice::from_seed(8));
+    let streams: [&[u8]; N] = std::array::from_fn(|lane| &bytes[640 * lane..][..640]);
     for blocks in 0..=10 {
-        let mut states = States::<4>::new();
-        (0..4).for_each(|lane| states.put(lane, &INITIAL));
-        // SAFETY: the processor has the SHA instructions.
-        unsafe { super::shani::compress(&mut states, &streams, blocks) };
+        let mut states = States::<N>::new();
+        (0..N).for_each(|lane| states.put(lane, &INITIAL));
+        kernel(&mut states, &streams, blocks);
         for (lane, stream) in streams.iter().enumerate() {
             let open = Open { state: states.get(lane), length: 64 * blocks as u64, partial: [0; BLOCK] };
             assert_eq!(open.finish(), judge(&stream[..64 * blocks]), "lane {lane}, {blocks} blocks");
         }
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn four_streams_of_sha_instructions_give_what_the_judge_gives() {
+    if Path::Ni.is_available() {
+        // SAFETY: the processor has the SHA instructions.
+        gives_what_the_judge_gives::<4>(|states, streams, blocks| unsafe {
+            super::shani::compress(states, streams, blocks);
+        });
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn eight_short_lanes_of_avx512_give_what_the_judge_gives() {
+    if Path::Avx512.is_available() {
+        // SAFETY: the processor has AVX-512.
+        gives_what_the_judge_gives::<8>(|states, streams, blocks| unsafe {
+            super::avx512vl::compress(states, streams, blocks);
+        });
     }
 }
 
