@@ -1,5 +1,5 @@
 //! Eight streams side by side with AVX-512's instructions in AVX2's registers: for fewer streams than sixteen
-//! lanes are worth, as those are half idle then.
+//! lanes are worth, as those are half idle then, unless SHA instructions take four streams at a time.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;

@@ -13,7 +13,7 @@ pub enum Path {
     Ni,
     /// AVX2: eight streams at a time.
     Avx2,
-    /// AVX-512: sixteen streams at a time, or eight.
+    /// AVX-512: sixteen streams at a time; fewer in eight short lanes, or by SHA instructions where these take four.
     Avx512,
     /// aarch64's NEON: four streams at a time.
     Neon,

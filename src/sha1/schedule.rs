@@ -55,8 +55,8 @@ pub(super) fn run(path: Path, mut waiting: Vec<Waiting<'_>>) {
 
 /// How many streams must be there for a way to beat the ones below it: as measured on a Sapphire Rapids, and for four
 /// streams of SHA instructions on a Zen 3 and a Zen 5. Sixteen lanes take as long as eight short ones and a pair; eight
-/// short ones as long as two pairs; four streams as long as one and a half pairs. Two fours are as fast as eight short
-/// lanes, so these are of no use beside fours, and nine streams are worth sixteen lanes.
+/// short ones as long as two pairs; four streams as long as one and a half pairs. Where the processor takes four, two
+/// fours are as fast as eight short lanes, which it isn't given then, and sixteen lanes are worth it from nine streams on.
 #[cfg(target_arch = "x86_64")]
 mod worth {
     pub(super) const FOUR: usize = 3;
