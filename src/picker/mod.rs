@@ -4,6 +4,7 @@
 //! blocks of an open piece are handed out to peers, brought or given back; at the very end, when nothing is
 //! left to hand out, the last ones are asked of several peers at once.
 
+mod abreast;
 mod closed;
 mod open_piece;
 mod shortlist;
@@ -128,6 +129,8 @@ pub struct Picker {
     /// The open ones of which something can be handed out.
     loose: BTreeSet<PieceIndex>,
     open_bytes: u64,
+    /// The piece of which something was handed out last.
+    turn: Option<PieceIndex>,
     helpers: BTreeMap<PeerKey, Helper>,
     /// No peer whose rate is known takes longer for what it holds, in seconds.
     longest_wait_s: f64,
@@ -148,6 +151,7 @@ impl Picker {
             open: BTreeMap::new(),
             loose: BTreeSet::new(),
             open_bytes: 0,
+            turn: None,
             helpers: BTreeMap::new(),
             longest_wait_s: 0.0,
             verified: 0,
@@ -173,25 +177,23 @@ impl Picker {
 
     /// What this peer should be asked for next, if anything; it is held by the peer from then on.
     ///
-    /// What was begun is finished first, the piece nearest to its end before others. Else a piece is begun:
-    /// the first few by chance, then the rarest that the peer has; among equals the one behind its last, where it is
+    /// What was begun is finished first, the piece nearest to its end before others; long ones a few abreast, where the peer
+    /// is fast. Else a piece is begun: the first few by chance, then the rarest that the peer has; among equals the one behind its last, where it is
     /// fast. When there is nothing left to hand out to it, it gets the far end of a run that another peer would
     /// take longer for: much longer, before it is time to hurry. So the answer depends on how fast others are: a peer that got nothing should ask again a
     /// moment later, not only after a letter.
     pub fn pick(&mut self, ask: Ask<'_>) -> Option<Job> {
         self.helpers.entry(ask.peer).or_default().rate_bytes_per_s = ask.rate_bytes_per_s;
         self.mind_longest_wait(ask.peer);
+        if self.is_time_for_another(&ask)
+            && let Some(job) = self.begin(&ask)
+        {
+            return Some(job);
+        }
         if let Some(piece) = self.loose_piece(&ask) {
             return self.hand_out(&ask, piece);
         }
-        match self.closed_piece(&ask) {
-            Some(piece) if u64::from(self.geometry.len_of(piece)) <= ask.room_bytes => {
-                self.open_up(piece);
-                self.helpers.entry(ask.peer).or_default().begun = Some(piece);
-                self.hand_out(&ask, piece)
-            }
-            _ => self.copy(&ask, !(ask.hurry && self.in_endgame())),
-        }
+        self.begin(&ask).or_else(|| self.copy(&ask, !(ask.hurry && self.in_endgame())))
     }
 
     /// This peer brought these bytes, asked for or not.
@@ -347,14 +349,31 @@ impl Picker {
         self.missing.iter().find(|piece| self.availability(*piece) == 0)
     }
 
-    /// An open piece of which this peer could bring something: the one nearest to its end, or the first.
+    /// An open piece of which this peer could bring something: the one nearest to its end, the next in turn, or the first.
     fn loose_piece(&self, ask: &Ask<'_>) -> Option<PieceIndex> {
-        let fits = |piece: &PieceIndex| ask.allows(*piece) && self.open[piece].welcomes(ask.peer);
-        let mut fitting = self.loose.iter().copied().filter(fits);
+        let mut fitting = self.fitting(ask);
         match self.order {
             Order::Sequential => fitting.next(),
+            Order::RarestFirst if self.abreast(ask) > 1 => self.next_in_turn(ask),
             Order::RarestFirst => fitting.take(COMPARED).min_by_key(|piece| self.open[piece].missing()),
         }
+    }
+
+    /// The open pieces of which this peer could bring something.
+    fn fitting(&self, ask: &Ask<'_>) -> impl Iterator<Item = PieceIndex> {
+        let fits = |piece: &PieceIndex| ask.allows(*piece) && self.open[piece].welcomes(ask.peer);
+        self.loose.iter().copied().filter(fits)
+    }
+
+    /// Begins a piece, if there is one that this peer could begin and room for it.
+    fn begin(&mut self, ask: &Ask<'_>) -> Option<Job> {
+        let piece = self.closed_piece(ask)?;
+        if u64::from(self.geometry.len_of(piece)) > ask.room_bytes {
+            return None;
+        }
+        self.open_up(piece);
+        self.helpers.entry(ask.peer).or_default().begun = Some(piece);
+        self.hand_out(ask, piece)
     }
 
     /// A piece that this peer could begin.
@@ -414,6 +433,7 @@ impl Picker {
         let range = self.open.get_mut(&piece)?.hand_out(ask.peer, most)?;
         self.mind_loose(piece);
         self.hold(ask.peer, range.block_count());
+        self.turn = Some(piece);
         Some(Job { range, duplicate: false })
     }
 

@@ -107,6 +107,11 @@ impl OpenPiece {
         self.loose > 0
     }
 
+    /// How much can be handed out, in bytes, rounded up to blocks.
+    pub fn loose_bytes(&self) -> u64 {
+        u64::from(self.loose) * u64::from(BLOCK_BYTES)
+    }
+
     /// Whether anybody is asked for any of it.
     pub fn is_held(&self) -> bool {
         self.blocks.iter().any(|block| block.holders != [None; MAX_COPIES])

@@ -152,6 +152,42 @@ fn what_was_begun_is_finished_before_more_is_begun() {
 }
 
 #[test]
+fn a_fast_peer_fills_long_pieces_abreast_and_ends_them_one_after_the_other() {
+    let seed = Bitfield::full(40);
+    let ended = |order, piece_bytes: u32, rate_bytes_per_s, room: u64| {
+        let mut picker = picker(40, piece_bytes, order);
+        let (mut ended, mut most_open, mut halves) = (Vec::new(), 0, 0);
+        for at in 0.. {
+            let room_bytes = room - picker.open_bytes();
+            let Some(job) = picker.pick(Ask { room_bytes, rate_bytes_per_s, ..ask(1, &seed) }) else { break };
+            if picker.received(PeerKey(1), job.range).piece_full {
+                picker.verified(job.range.piece);
+                ended.push(at);
+            }
+            most_open = most_open.max(picker.open.len());
+            halves += picker.open.len();
+        }
+        assert!(picker.is_done());
+        let shortest = ended.windows(2).map(|two| two[1] - two[0]).min().unwrap();
+        (most_open, halves as f64 / f64::from(ended.last().unwrap() + 1), shortest)
+    };
+    let (fast, room) = (100 << 20, 32 << 20);
+    let (most_open, halves, shortest) = ended(Order::RarestFirst, 8 * MIB, fast, room);
+    assert_eq!(most_open, 4, "what the memory holds");
+    assert!(halves > 3.0 && shortest >= 2, "{halves} open, {shortest} jobs apart");
+    let (most_open, halves, _) = ended(Order::RarestFirst, 16 * MIB, fast, 1 << 30);
+    assert!(most_open == 16 && halves > 12.0, "{halves} of {most_open}");
+    for (order, piece_bytes, rate, room) in [
+        (Order::Sequential, 8 * MIB, fast, room),
+        (Order::RarestFirst, 4 * MIB, fast, room),
+        (Order::RarestFirst, 8 * MIB, fast / 2, room),
+        (Order::RarestFirst, 17 * MIB, fast, room),
+    ] {
+        assert_eq!(ended(order, piece_bytes, rate, room).0, 1, "{order:?} {piece_bytes} {rate}");
+    }
+}
+
+#[test]
 fn a_job_is_whole_blocks_of_one_span() {
     let length = 2 * u64::from(MIB) + 40_000;
     let geometry = Geometry::new(length, length).unwrap();

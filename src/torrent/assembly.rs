@@ -241,10 +241,11 @@ impl Assembly {
         Some(if enough { since } else { since + self.patience })
     }
 
-    /// Whether hashing now would make room worth the while: pieces that are all here fill the part of the memory that
-    /// is meant for them. Hashed as each comes, they would go one by one where many peers share the memory.
+    /// Whether hashing now would make room worth the while: pieces that are all here fill more than the part of the memory
+    /// that is meant for them. Hashed as each comes, they would go one by one where many peers share the memory, or where
+    /// it holds four long pieces.
     pub fn has_its_share(&self) -> bool {
-        self.whole_bytes >= self.budget / WAITING_SHARE
+        self.whole_bytes > self.budget / WAITING_SHARE
     }
 
     /// Hashes what can be hashed, many pieces side by side, and gives the pieces that are whole, in the order in
@@ -383,11 +384,13 @@ mod tests {
         complete(&mut assembly, 1);
         assert!(!assembly.has_its_share(), "an eighth of the memory isn't worth a lane alone");
         complete(&mut assembly, 2);
-        assert!(assembly.has_its_share());
-        assembly.forget(geometry.piece(2).unwrap());
-        assert!(!assembly.has_its_share());
+        assert!(!assembly.has_its_share(), "a quarter is what waits anyhow");
         complete(&mut assembly, 3);
-        assert_eq!(assembly.hash(now).len(), 2);
+        assert!(assembly.has_its_share());
+        assembly.forget(geometry.piece(3).unwrap());
+        assert!(!assembly.has_its_share());
+        complete(&mut assembly, 4);
+        assert_eq!(assembly.hash(now).len(), 3);
         assert!(!assembly.has_its_share());
     }
 

@@ -26,6 +26,10 @@ const DUPLICATE_ROOM: u64 = 2 * 1024 * 1024;
 /// that wait. Measured with 50 and 200 peers.
 const PEER_BYTES: u64 = 64 * 1024;
 
+/// Which part of a piece may be missing in the memory for one piece more. Four pieces of 8 MiB are what people expect of 32M,
+/// and three of them would have to be hashed one by one.
+const NEARLY: u64 = 16;
+
 /// From this speed on, in bytes per second, the processor is what is short, and not the lines of many peers: 1 Gbit/s is
 /// less. A peer then holds a whole job or nothing, for to be woken for every few blocks costs both sides more than they do.
 const RUSH: u64 = 128 << 20;
@@ -94,7 +98,7 @@ impl Content {
             storage.prepare(cancel).map_err(TorrentError::Storage)?;
         }
         let tally = Tally::new(&info, |file| wants(&selection, file), &have);
-        let budget = budget(&info, task.limits.memory_bytes);
+        let budget = budget_of(&info, task.limits.memory_bytes);
         let was_whole = storage.is_whole();
         Ok(Self {
             was_whole,
@@ -122,7 +126,7 @@ impl Content {
 
     /// From now on pieces on their way may take so much memory, in bytes, less what so many peers take.
     pub fn resize(&mut self, memory_bytes: u64, peers: usize) {
-        self.budget = budget(&self.info, memory_bytes.saturating_sub(PEER_BYTES * peers as u64));
+        self.budget = budget_of(&self.info, memory_bytes.saturating_sub(PEER_BYTES * peers as u64));
         self.assembly.resize(self.budget);
     }
 
@@ -143,12 +147,19 @@ impl Content {
     }
 }
 
-/// What the torrent's description leaves of the memory, up to a half: it is there as it came, and its hashes once more.
+/// How much of this memory is for pieces of this torrent. Its description is there as it came, and its hashes once more.
+fn budget_of(info: &Info, memory_bytes: u64) -> u64 {
+    let description = info.raw.len() + size_of_val(info.hashes.as_slice());
+    budget(description as u64, info.geometry.piece_bytes().into(), memory_bytes)
+}
+
+/// What the torrent's description leaves of the memory, up to a half; all in bytes.
 /// Two pieces at the least: one that is being filled, and one that is being hashed.
-fn budget(info: &Info, memory_bytes: u64) -> u64 {
-    let description = (info.raw.len() + size_of_val(info.hashes.as_slice())) as u64;
-    let rest = memory_bytes - description.min(memory_bytes / 2);
-    rest.max(2 * u64::from(info.geometry.piece_bytes()))
+fn budget(description: u64, piece: u64, memory: u64) -> u64 {
+    let rest = memory - description.min(memory / 2);
+    let rounded_up = rest.next_multiple_of(piece);
+    let rest = if rounded_up - rest <= piece / NEARLY { rounded_up } else { rest };
+    rest.max(2 * piece)
 }
 
 /// What isn't for pieces that wait to be hashed is shared fairly. Where the shares would be too small for the speed, in
@@ -197,21 +208,16 @@ mod tests {
 
     #[test]
     fn a_long_description_leaves_less_for_pieces_and_half_at_the_least() {
-        let mut info = crate::metainfo::Info {
-            info_hash: crate::id::InfoHash::new([7; 20]),
-            raw: vec![0; 30_000],
-            name: "long".into(),
-            geometry: crate::geometry::Geometry::new(16_384_000, 16_384).expect("a thousand pieces"),
-            hashes: vec![[0; 20]; 1_000],
-            files: Vec::new(),
-            is_folder: false,
-            private: false,
-            source: None,
-        };
-        assert_eq!(budget(&info, 1_000_000), 950_000);
-        assert_eq!(budget(&info, 80_000), 40_000);
-        assert_eq!(budget(&info, 10_000), 32_768, "two pieces");
-        info.raw.clear();
-        assert_eq!(budget(&info, 1_000_000), 980_000);
+        assert_eq!(budget(60_000, 16_384, 1_000_000), 940_000);
+        assert_eq!(budget(60_000, 16_384, 90_000), 45_000);
+        assert_eq!(budget(60_000, 16_384, 10_000), 32_768, "two pieces");
+        assert_eq!(budget(0, 16_384, 1_000_000), 1_000_000);
+    }
+
+    #[test]
+    fn memory_that_is_nearly_enough_for_a_piece_more_is_enough() {
+        let (memory, piece) = (32 << 20, 8 << 20);
+        assert_eq!(budget(512 << 10, piece, memory), memory);
+        assert_eq!(budget((512 << 10) + 1, piece, memory), memory - (512 << 10) - 1);
     }
 }
