@@ -1,6 +1,6 @@
 //! Piece, span and block arithmetic; the one place where a number from outside becomes a [`PieceIndex`].
 
-use std::fmt;
+use std::{fmt, ops};
 
 /// What one request asks for, in bytes; every client of the field uses 16 KiB (BEP 3).
 pub const BLOCK_BYTES: u32 = 16 * 1024;
@@ -156,6 +156,12 @@ impl Geometry {
     /// Where this piece begins in the torrent's bytes.
     pub const fn offset_of(&self, piece: PieceIndex) -> u64 {
         piece.0 as u64 * self.piece_bytes as u64
+    }
+
+    /// Which of the torrent's bytes this piece is.
+    pub fn bytes_of(&self, piece: PieceIndex) -> ops::Range<u64> {
+        let start = self.offset_of(piece);
+        start..start + u64::from(self.len_of(piece))
     }
 
     /// The whole piece as a range.

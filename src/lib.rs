@@ -41,6 +41,7 @@ pub mod thread; //         named threads that report why they ended
 pub mod envelope; //       channels whose letters go in envelopes: small in the program
 pub mod service; //        what our servers share: why one can't start, threads that serve, connections taken
 pub mod agent; //          HTTP agents: where they dial from, and whose certificates they trust
+pub mod lanes; //          pieces of files, hashed side by side
 pub mod storage; //        bytes on disk
 pub mod peer; //           one thread per peer
 pub mod webseed; //        a peer that speaks HTTP: same jobs, same letters

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use super::error::StorageError;
 use super::files::Files;
-use super::lanes::{LANES, Lanes};
+use super::source::OnDisk;
 use super::spans::{Home, Run};
 use crate::bitfield::Bitfield;
 use crate::envelope::{Receiver, Sender, unbounded};
 use crate::geometry::PieceIndex;
+use crate::lanes::{LANES, Lanes};
 use crate::sha1;
 use crate::sys::file::{cached_bytes, data_begins, will_need, will_not_need};
 
@@ -134,7 +135,7 @@ fn batches<'a>(files: &Files, mut pieces: &'a [PieceIndex]) -> Vec<Batch<'a>> {
 
 /// One thread: takes the next batch until none is left, having asked for what comes after.
 fn check_batches(work: &Work<'_>, number: usize, threads: usize, tell: &Sender<Report>) {
-    let mut lanes = Lanes::new(work.files);
+    let mut lanes = Lanes::new(OnDisk::new(work.files, work.cancel), LANES);
     work.sight(number);
     loop {
         let at = work.next.fetch_add(1, Ordering::Relaxed);
@@ -175,11 +176,13 @@ impl Work<'_> {
         });
     }
 
-    fn check_batch(&self, at: usize, batch: &Batch<'_>, lanes: &mut Lanes) -> Report {
+    fn check_batch(&self, at: usize, batch: &Batch<'_>, lanes: &mut Lanes<OnDisk<'_>>) -> Report {
         let sight = self.sight(at).expect("the batch of this number exists");
-        let hashes = &self.files.info.hashes;
-        let found = lanes.hash(&sight.full, self.cancel)?.into_iter();
-        let found = found.filter(|(piece, hash)| hashes[piece.as_usize()] == *hash).map(|(piece, _)| piece);
+        let (geometry, hashes) = (self.files.info.geometry, &self.files.info.hashes);
+        let places: Vec<_> = sight.full.iter().map(|piece| geometry.bytes_of(*piece)).collect();
+        let found = sight.full.iter().copied().zip(lanes.hash(&places)?);
+        let found =
+            found.filter(|(piece, hash)| *hash == Some(hashes[piece.as_usize()])).map(|(piece, _)| piece);
         let holes = batch.pieces.iter().copied().filter(|piece| !sight.full.contains(piece));
         let whole = found.chain(holes.filter(|piece| self.is_zeros(*piece))).collect();
         if sight.fresh {

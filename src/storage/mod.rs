@@ -18,7 +18,7 @@ pub mod reader; //   verified bytes, read for those who want them
 pub mod lock; //     one rill at a time
 pub mod resume; //   saved progress that never claims a byte that isn't there
 pub mod trust; //    what saved progress is worth
-pub mod lanes; //    pieces hashed side by side
+pub mod source; //   their bytes, as they are hashed
 pub mod check; //    hashing what is on disk, on all cores
 pub mod report; //   what a check found, file by file
 pub mod disk; //     the disk thread: steady write-back, saves
