@@ -4,11 +4,11 @@
 use std::fs::File;
 use std::ops::Range;
 
-use crate::sha1::{Feed, Running, advance};
+use crate::sha1::{self, Feed, Running, advance};
 use crate::sys::view::View;
 
-/// How many pieces are hashed side by side: what the widest registers hold.
-pub const LANES: usize = 16;
+/// How many pieces are hashed side by side.
+pub const LANES: usize = sha1::WIDEST;
 
 /// How much of each piece is hashed at a time, in bytes: with all lanes 1 MiB, which stays in a core's own cache where it has
 /// to be read.
@@ -154,8 +154,10 @@ impl<S: Source> Lanes<S> {
             for ((lane, end), own) in lanes.iter_mut().zip(&ends).zip(self.buffer.chunks_mut(STEP_BYTES)) {
                 let start = lane.rest.start;
                 let wanted = end.saturating_sub(start).min(STEP_BYTES as u64) as usize;
+                if wanted == 0 {
+                    continue;
+                }
                 let bytes = match seen(shown, start) {
-                    _ if wanted == 0 => continue,
                     Some(bytes) => &bytes[..bytes.len().min(wanted)],
                     None if self.source.read(start, &mut own[..wanted])? => &own[..wanted],
                     None => {

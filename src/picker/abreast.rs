@@ -3,6 +3,7 @@
 
 use super::{Ask, Order, Picker};
 use crate::geometry::{PieceIndex, SPAN_BYTES};
+use crate::sha1::WIDEST;
 
 /// Pieces beyond this length, in bytes, are long. Of shorter ones several are there for each hashing though they are filled
 /// one after the other.
@@ -11,9 +12,6 @@ const LONG_BYTES: u32 = 4 * SPAN_BYTES;
 /// From this speed on, in bytes per second, hashing one by one is felt. Slower, a kill should find as few halves as can be.
 const FAST: u64 = 64 * 1024 * 1024;
 
-/// How many are filled at a time at the most: what the widest registers hold.
-const MOST: u64 = 16;
-
 impl Picker {
     /// How many pieces are filled at a time, when it's up to this peer.
     pub(super) fn abreast(&self, ask: &Ask<'_>) -> u64 {
@@ -21,7 +19,7 @@ impl Picker {
         if self.order == Order::Sequential || length <= LONG_BYTES || ask.rate_bytes_per_s < FAST {
             return 1;
         }
-        (self.open_bytes.saturating_add(ask.room_bytes) / u64::from(length)).clamp(1, MOST)
+        (self.open_bytes.saturating_add(ask.room_bytes) / u64::from(length)).clamp(1, WIDEST as u64)
     }
 
     /// Whether a piece should be begun though others aren't handed out whole: there is room for more abreast, and the last

@@ -178,10 +178,10 @@ impl Picker {
     /// What this peer should be asked for next, if anything; it is held by the peer from then on.
     ///
     /// What was begun is finished first, the piece nearest to its end before others; long ones a few abreast, where the peer
-    /// is fast. Else a piece is begun: the first few by chance, then the rarest that the peer has; among equals the one behind its last, where it is
-    /// fast. When there is nothing left to hand out to it, it gets the far end of a run that another peer would
-    /// take longer for: much longer, before it is time to hurry. So the answer depends on how fast others are: a peer that got nothing should ask again a
-    /// moment later, not only after a letter.
+    /// is fast. Else a piece is begun: the first few by chance, then the rarest that the peer has; among equals the one
+    /// behind its last, where it is fast. When there is nothing left to hand out to it, it gets the far end of a run that
+    /// another peer would take longer for: much longer, before it is time to hurry. So the answer depends on how fast others
+    /// are: a peer that got nothing should ask again a moment later, not only after a letter.
     pub fn pick(&mut self, ask: Ask<'_>) -> Option<Job> {
         self.helpers.entry(ask.peer).or_default().rate_bytes_per_s = ask.rate_bytes_per_s;
         self.mind_longest_wait(ask.peer);

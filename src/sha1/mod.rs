@@ -25,7 +25,7 @@ mod tests;
 
 use std::fmt;
 
-pub use path::Path;
+pub use path::{Path, WIDEST};
 use schedule::Waiting;
 
 /// SHA-1 works on blocks of this many bytes (FIPS 180-4).

@@ -4,6 +4,9 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+/// How many streams go side by side at the most: what the widest registers hold.
+pub const WIDEST: usize = 16;
+
 /// A way to compute SHA-1. All give the same results.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Path {
@@ -65,7 +68,7 @@ impl Path {
             Self::Ni | Self::Arm => 2,
             Self::Neon => 4,
             Self::Avx2 => 8,
-            Self::Avx512 => 16,
+            Self::Avx512 => WIDEST,
         }
     }
 

@@ -9,10 +9,10 @@ use super::lanes::{self, States};
 use super::{BLOCK, Open, Path, State};
 use crate::sorting::sort_by_key;
 
+#[cfg(target_arch = "x86_64")]
+use super::{WIDEST, avx2, avx512, avx512vl, path, shani};
 #[cfg(target_arch = "aarch64")]
 use super::{arm, neon};
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512, avx512vl, path, shani};
 
 /// A hash, and what is to be compressed into it next: whole blocks, at least one.
 pub(super) struct Waiting<'a> {
@@ -75,7 +75,7 @@ fn side_by_side(path: Path, mut waiting: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
     #[allow(clippy::undocumented_unsafe_blocks)]
     if path == Path::Avx512 && path.is_available() {
         let worth = if fours { worth::AVX512_BEFORE_FOURS } else { worth::AVX512 };
-        waiting = in_lanes::<16>(waiting, worth, |states, streams, blocks| unsafe {
+        waiting = in_lanes::<WIDEST>(waiting, worth, |states, streams, blocks| unsafe {
             avx512::compress(states, streams, blocks);
         });
         if !fours {

@@ -48,6 +48,11 @@ fn the_published_vectors_come_out() {
 }
 
 #[test]
+fn no_path_takes_more_than_the_widest() {
+    assert_eq!(Path::ALL.map(Path::streams).into_iter().max(), Some(WIDEST));
+}
+
+#[test]
 fn every_length_gives_what_the_judge_gives() {
     let bytes = noise(5000, &mut Dice::from_seed(3));
     let lengths = || (0..=300).chain([511, 512, 513, 1023, 4096, 4999, 5000]);

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use crate::geometry::{PieceIndex, SPAN_BYTES};
 use crate::peer::Job;
 use crate::peer_key::PeerKey;
-use crate::sha1::{Feed, Path, Running, advance};
+use crate::sha1::{Feed, Path, Running, WIDEST, advance};
 use crate::sorting::sort_by_key;
 use crate::sys::{Buffer, Slabs};
 
-/// Pieces of any length that are worth hashing together: as many as the widest registers hold, if their parts are a whole
-/// job's bytes. With less, what surrounds the hashing costs more than it.
-const ENOUGH_PIECES: usize = 16;
+/// Pieces of any length that are worth hashing together, if their parts are a whole job's bytes. With less, what surrounds the
+/// hashing costs more than it.
+const ENOUGH_PIECES: usize = WIDEST;
 
 /// Whole jobs that are worth hashing together at the least, so that neighbours are there to be written together. More than
 /// the processor hashes side by side would only keep the memory from the peers, which have nothing to fill then.

@@ -157,8 +157,8 @@ fn budget_of(info: &Info, memory_bytes: u64) -> u64 {
 /// Two pieces at the least: one that is being filled, and one that is being hashed.
 fn budget(description: u64, piece: u64, memory: u64) -> u64 {
     let rest = memory - description.min(memory / 2);
-    let rounded_up = rest.next_multiple_of(piece);
-    let rest = if rounded_up - rest <= piece / NEARLY { rounded_up } else { rest };
+    let missing = (piece - rest % piece) % piece;
+    let rest = if missing <= piece / NEARLY { rest.saturating_add(missing) } else { rest };
     rest.max(2 * piece)
 }
 
@@ -219,5 +219,6 @@ mod tests {
         let (memory, piece) = (32 << 20, 8 << 20);
         assert_eq!(budget(512 << 10, piece, memory), memory);
         assert_eq!(budget((512 << 10) + 1, piece, memory), memory - (512 << 10) - 1);
+        assert_eq!(budget(0, piece, u64::MAX), u64::MAX);
     }
 }
