@@ -1,13 +1,9 @@
-//! Long pieces are filled several at a time, each a bit further than the next, where the line is fast: pieces are hashed side
-//! by side, and what gathers for a hashing would be of one or two of them else.
+//! Long pieces are filled several at a time, each a bit further than the next, where the line is fast and the memory holds
+//! many: pieces are hashed side by side, and what gathers for a hashing would be of few of them else.
 
 use super::{Ask, Order, Picker};
 use crate::geometry::{PieceIndex, SPAN_BYTES};
 use crate::sha1::WIDEST;
-
-/// Pieces beyond this length, in bytes, are long. Of shorter ones several are there for each hashing though they are filled
-/// one after the other.
-const LONG_BYTES: u32 = 4 * SPAN_BYTES;
 
 /// From this speed on, in bytes per second, hashing one by one is felt. Slower, a kill should find as few halves as can be.
 const FAST: u64 = 64 * 1024 * 1024;
@@ -15,11 +11,15 @@ const FAST: u64 = 64 * 1024 * 1024;
 impl Picker {
     /// How many pieces are filled at a time, when it's up to this peer.
     pub(super) fn abreast(&self, ask: &Ask<'_>) -> u64 {
-        let length = self.geometry.piece_bytes();
-        if self.order == Order::Sequential || length <= LONG_BYTES || ask.rate_bytes_per_s < FAST {
+        if self.order == Order::Sequential || ask.rate_bytes_per_s < FAST {
             return 1;
         }
-        (self.open_bytes.saturating_add(ask.room_bytes) / u64::from(length)).clamp(1, WIDEST as u64)
+        let (length, widest) = (u64::from(self.geometry.piece_bytes()), WIDEST as u64);
+        let at_most = (self.open_bytes.saturating_add(ask.room_bytes) / length).min(widest);
+        // So many are there for a hashing though they are filled one after the other. To have twice as many is no gain yet:
+        // what waits half full keeps memory from the peers.
+        let one_by_one = widest * u64::from(SPAN_BYTES) / length;
+        if at_most > 2 * one_by_one { at_most.max(1) } else { 1 }
     }
 
     /// Whether a piece should be begun though others aren't handed out whole: there is room for more abreast, and the last
