@@ -19,7 +19,7 @@ impl Picker {
         // So many are there for a hashing though they are filled one after the other. To have twice as many is no gain yet:
         // what waits half full keeps memory from the peers.
         let one_by_one = widest * u64::from(SPAN_BYTES) / length;
-        if at_most > 2 * one_by_one { at_most.max(1) } else { 1 }
+        if at_most > 2 * one_by_one { at_most } else { 1 }
     }
 
     /// Whether a piece should be begun though others aren't handed out whole: there is room for more abreast, and the last
