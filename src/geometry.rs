@@ -158,15 +158,20 @@ impl Geometry {
         piece.0 as u64 * self.piece_bytes as u64
     }
 
-    /// Which of the torrent's bytes this piece is.
-    pub fn bytes_of(&self, piece: PieceIndex) -> ops::Range<u64> {
-        let start = self.offset_of(piece);
-        start..start + u64::from(self.len_of(piece))
-    }
-
     /// The whole piece as a range.
     pub const fn whole(&self, piece: PieceIndex) -> Range {
         Range { piece, begin: 0, length: self.len_of(piece) }
+    }
+
+    /// Which of the torrent's bytes this piece is.
+    pub const fn bytes_of(&self, piece: PieceIndex) -> ops::Range<u64> {
+        self.bytes_of_range(self.whole(piece))
+    }
+
+    /// Which of the torrent's bytes this range is.
+    pub const fn bytes_of_range(&self, range: Range) -> ops::Range<u64> {
+        let start = self.offset_of(range.piece) + range.begin as u64;
+        start..start + range.length as u64
     }
 
     /// The jobs that make up a piece: runs of [`SPAN_BYTES`], the last one possibly shorter.
@@ -218,6 +223,8 @@ mod tests {
         assert_eq!(geometry.pieces(), 4);
         let last = geometry.piece(3).unwrap();
         assert_eq!(geometry.len_of(last), 100_000 - 3 * 32_768);
+        assert_eq!(geometry.bytes_of(last), 98_304..100_000);
+        assert_eq!(geometry.bytes_of_range(geometry.range(3, 1_000, 696).unwrap()), 99_304..100_000);
         assert_eq!(geometry.piece(4), None);
         let lengths: Vec<u32> =
             geometry.whole(geometry.piece(0).unwrap()).blocks().map(|b| b.length).collect();

@@ -182,12 +182,12 @@ fn window(rest: &Range<u64>, later: u64) -> Range<u64> {
     start..rest.end.min(start + WINDOW_BYTES)
 }
 
-/// Windows that follow each other as one: short pieces make a single stretch.
-fn stretches(windows: impl Iterator<Item = Range<u64>>) -> impl Iterator<Item = Range<u64>> {
-    let mut windows = windows.filter(|window| !window.is_empty()).peekable();
+/// Bytes that follow each other as one: short pieces make a single stretch.
+pub fn stretches(ranges: impl Iterator<Item = Range<u64>>) -> impl Iterator<Item = Range<u64>> {
+    let mut ranges = ranges.filter(|range| !range.is_empty()).peekable();
     std::iter::from_fn(move || {
-        let mut stretch = windows.next()?;
-        while let Some(next) = windows.next_if(|next| next.start == stretch.end) {
+        let mut stretch = ranges.next()?;
+        while let Some(next) = ranges.next_if(|next| next.start == stretch.end) {
             stretch.end = next.end;
         }
         Some(stretch)
@@ -309,8 +309,8 @@ mod tests {
     }
 
     #[test]
-    fn windows_that_follow_each_other_are_one_stretch() {
-        let windows = [0..10, 10..20, 30..30, 30..40, 40..41].into_iter();
-        assert_eq!(stretches(windows).collect::<Vec<_>>(), [0..20, 30..41]);
+    fn ranges_that_follow_each_other_are_one_stretch() {
+        let ranges = [0..10, 10..20, 30..30, 30..40, 40..41].into_iter();
+        assert_eq!(stretches(ranges).collect::<Vec<_>>(), [0..20, 30..41]);
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::ops;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -365,8 +366,7 @@ fn overlap(a: Range, b: Range) -> bool {
 
 /// The files that a range touches, and where.
 fn parts(info: &Info, range: Range) -> Vec<Part> {
-    let begin = info.geometry.offset_of(range.piece) + u64::from(range.begin);
-    let end = begin + u64::from(range.length);
+    let ops::Range { start: begin, end } = info.geometry.bytes_of_range(range);
     let first = info.files.partition_point(|file| file.offset + file.length <= begin);
     let touched = info.files.iter().enumerate().skip(first).take_while(|(_, file)| file.offset < end);
     touched

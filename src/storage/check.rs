@@ -15,7 +15,7 @@ use super::spans::{Home, Run};
 use crate::bitfield::Bitfield;
 use crate::envelope::{Receiver, Sender, unbounded};
 use crate::geometry::PieceIndex;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{LANES, Lanes, stretches};
 use crate::sha1;
 use crate::sys::file::{cached_bytes, data_begins, will_need, will_not_need};
 
@@ -195,8 +195,7 @@ impl Work<'_> {
     /// Whether every byte of the piece lies in a hole: reserved and never written. What can't be looked at is read,
     /// which tells why.
     fn is_hole(&self, piece: PieceIndex) -> bool {
-        let geometry = self.files.info.geometry;
-        let mut runs = self.files.spans.runs(geometry.offset_of(piece), u64::from(geometry.len_of(piece)));
+        let mut runs = self.files.spans.runs(self.files.info.geometry.bytes_of(piece));
         runs.all(|run| match self.files.open(run.home) {
             Ok(Some(file)) => data_begins(&file, run.offset)
                 .is_ok_and(|data| data.is_none_or(|begin| begin >= run.offset + run.length)),
@@ -231,15 +230,8 @@ fn cached(files: &Files, pieces: &[PieceIndex]) -> Option<u64> {
 /// Calls `each` for the runs of these neighbouring pieces that have a file, until it says false. A run is as long
 /// as its file allows: pieces that follow each other in one file are one run.
 fn for_each_run(files: &Files, pieces: &[PieceIndex], mut each: impl FnMut(&File, Run) -> bool) {
-    let geometry = files.info.geometry;
-    let mut rest = pieces;
-    while let Some(first) = rest.first() {
-        let together =
-            rest.iter().zip(first.get()..).take_while(|(piece, number)| piece.get() == *number).count();
-        let (now, later) = rest.split_at(together);
-        rest = later;
-        let length = now.iter().map(|piece| u64::from(geometry.len_of(*piece))).sum();
-        for run in files.spans.runs(geometry.offset_of(*first), length) {
+    for bytes in stretches(pieces.iter().map(|piece| files.info.geometry.bytes_of(*piece))) {
+        for run in files.spans.runs(bytes) {
             if let (Home::File(_) | Home::Side, Ok(Some(file))) = (run.home, files.open(run.home))
                 && !each(&file, run)
             {

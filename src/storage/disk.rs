@@ -328,9 +328,8 @@ impl Keeper {
 }
 
 fn homes_of(files: &Files, pieces: impl Iterator<Item = PieceIndex>) -> HashSet<Home> {
-    let geometry = files.info.geometry;
     pieces
-        .flat_map(|piece| files.spans.runs(geometry.offset_of(piece), u64::from(geometry.len_of(piece))))
+        .flat_map(|piece| files.spans.runs(files.info.geometry.bytes_of(piece)))
         .map(|run| run.home)
         .collect()
 }

@@ -276,8 +276,7 @@ impl Storage {
     }
 
     fn runs(&self, piece: PieceIndex) -> impl Iterator<Item = spans::Run> + '_ {
-        let geometry = self.info.geometry;
-        self.files.spans.runs(geometry.offset_of(piece), u64::from(geometry.len_of(piece)))
+        self.files.spans.runs(self.info.geometry.bytes_of(piece))
     }
 
     /// Whether every byte of the piece has a place on disk that is there.

@@ -42,7 +42,7 @@ impl Reader {
     /// When `bytes` has another length than the range.
     pub fn read_at(&self, range: Range, bytes: &mut [u8]) -> Result<(), StorageError> {
         assert_eq!(bytes.len(), range.length as usize, "the buffer is as long as the range");
-        self.read_from(self.start_of(range), bytes)
+        self.read_from(self.files.info.geometry.bytes_of_range(range).start, bytes)
     }
 
     /// Fills `bytes` with the torrent's bytes from `start` on.
@@ -51,7 +51,7 @@ impl Reader {
     /// As [`read_at`](Self::read_at).
     pub fn read_from(&self, start: u64, bytes: &mut [u8]) -> Result<(), StorageError> {
         let mut rest = bytes;
-        for run in self.files.spans.runs(start, rest.len() as u64) {
+        for run in self.files.spans.runs(start..start + rest.len() as u64) {
             let (now, later) = rest.split_at_mut(run.length as usize);
             self.read_run(run, now)?;
             rest = later;
@@ -69,8 +69,8 @@ impl Reader {
     /// When nothing is left to send: `progress` is the range's length or more.
     pub fn send(&self, range: Range, socket: &impl AsFd, progress: u32) -> Result<u32, SendError> {
         assert!(progress < range.length, "something is left to send");
-        let start = self.start_of(range) + u64::from(progress);
-        let mut runs = self.files.spans.runs(start, u64::from(range.length - progress));
+        let bytes = self.files.info.geometry.bytes_of_range(range);
+        let mut runs = self.files.spans.runs(bytes.start + u64::from(progress)..bytes.end);
         let run = runs.next().expect("a range lies inside its torrent");
         let length = run.length as usize;
         let Some(file) = self.files.open(run.home).map_err(SendError::Storage)? else {
@@ -88,10 +88,6 @@ impl Reader {
             }
             Err(error) => Err(SendError::Socket(error)),
         }
-    }
-
-    fn start_of(&self, range: Range) -> u64 {
-        self.files.info.geometry.offset_of(range.piece) + u64::from(range.begin)
     }
 
     fn read_run(&self, run: Run, bytes: &mut [u8]) -> Result<(), StorageError> {

@@ -30,7 +30,7 @@ impl Source for OnDisk<'_> {
 
     fn show(&mut self, bytes: Range<u64>) -> Result<Vec<Shown>, StorageError> {
         let (mut shown, mut at) = (Vec::new(), bytes.start);
-        for run in self.files.spans.runs(bytes.start, bytes.end - bytes.start) {
+        for run in self.files.spans.runs(bytes) {
             let bytes = at..at + run.length;
             at = bytes.end;
             if let (Home::File(_), true) = (run.home, run.length >= WORTH_A_VIEW_BYTES)

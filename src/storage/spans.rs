@@ -1,5 +1,7 @@
 //! Which bytes of which files make up a run of a torrent's bytes.
 
+use std::ops::Range;
+
 use crate::bitfield::Bitfield;
 use crate::metainfo::{File, Info};
 
@@ -77,14 +79,14 @@ impl Spans {
         spans
     }
 
-    /// The runs that make up `length` bytes from `offset` on, in order. Bytes behind the end are left out.
-    pub fn runs(&self, offset: u64, length: u64) -> impl Iterator<Item = Run> + '_ {
-        let end = offset.saturating_add(length).min(self.total);
-        let first = self.rows.partition_point(|row| row.start <= offset).saturating_sub(1);
+    /// The runs that make up these of the torrent's bytes, in order. Bytes behind the end are left out.
+    pub fn runs(&self, bytes: Range<u64>) -> impl Iterator<Item = Run> + '_ {
+        let end = bytes.end.min(self.total);
+        let first = self.rows.partition_point(|row| row.start <= bytes.start).saturating_sub(1);
         let starts = self.rows[first..].iter().skip(1).map(|row| row.start).chain([self.total]);
         self.rows[first..].iter().zip(starts).take_while(move |(row, _)| row.start < end).filter_map(
             move |(row, next)| {
-                let (from, to) = (row.start.max(offset), next.min(end));
+                let (from, to) = (row.start.max(bytes.start), next.min(end));
                 (from < to).then(|| Run {
                     home: row.home,
                     offset: row.offset + (from - row.start),
@@ -138,7 +140,10 @@ mod tests {
     }
 
     fn homes(spans: &Spans, offset: u64, length: u64) -> Vec<(Home, u64, u64)> {
-        spans.runs(offset, length).map(|run| (run.home, run.offset, run.length)).collect()
+        spans
+            .runs(offset..offset.saturating_add(length))
+            .map(|run| (run.home, run.offset, run.length))
+            .collect()
     }
 
     #[test]

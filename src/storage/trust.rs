@@ -27,8 +27,7 @@ impl<'a> Trust<'a> {
 
     /// Whether the piece is there; `None` when only its hash can tell.
     pub fn says(&self, piece: PieceIndex) -> Option<bool> {
-        let geometry = self.files.info.geometry;
-        let mut runs = self.files.spans.runs(geometry.offset_of(piece), u64::from(geometry.len_of(piece)));
+        let mut runs = self.files.spans.runs(self.files.info.geometry.bytes_of(piece));
         let unchanged = runs.all(|run| match run.home {
             Home::File(index) => self.unchanged[index],
             Home::Side => self.unchanged.last() == Some(&true),

@@ -172,9 +172,8 @@ impl Writer {
     fn stretches<'b>(&self, parts: &[(Range, &'b [u8])]) -> Vec<Stretch<'b>> {
         let mut stretches: Vec<Stretch<'b>> = Vec::new();
         for (range, bytes) in parts {
-            let start = self.files.info.geometry.offset_of(range.piece) + u64::from(range.begin);
             let mut rest = *bytes;
-            for run in self.files.spans.runs(start, u64::from(range.length)) {
+            for run in self.files.spans.runs(self.files.info.geometry.bytes_of_range(*range)) {
                 let mut offset = run.offset;
                 while offset < run.end() {
                     let length = (run.end() - offset).min(TOGETHER_BYTES - offset % TOGETHER_BYTES);

@@ -1,5 +1,7 @@
 //! How much of each file is there, counted piece by piece.
 
+use std::ops::Range;
+
 use crate::bitfield::Bitfield;
 use crate::geometry::PieceIndex;
 use crate::metainfo::Info;
@@ -29,8 +31,7 @@ impl Tally {
 
     /// A piece is there now. Gives the numbers of the files that it completes.
     pub fn add(&mut self, info: &Info, piece: PieceIndex) -> Vec<usize> {
-        let begin = info.geometry.offset_of(piece);
-        let end = begin + u64::from(info.geometry.len_of(piece));
+        let Range { start: begin, end } = info.geometry.bytes_of(piece);
         let first = info.files.partition_point(|file| file.offset + file.length <= begin);
         let mut whole = Vec::new();
         for (index, file) in

@@ -47,7 +47,7 @@ pub(super) fn fill(storage: &mut Storage, info: &Info, pieces: impl Iterator<Ite
 
 /// A range and its bytes, as they are written.
 fn part_of<'b>(info: &Info, bytes: &'b [u8], range: Range) -> (Range, &'b [u8]) {
-    let at = (info.geometry.offset_of(range.piece) + u64::from(range.begin)) as usize;
+    let at = info.geometry.bytes_of_range(range).start as usize;
     (range, &bytes[at..at + range.length as usize])
 }
 
