@@ -205,16 +205,15 @@ fn seen(shown: &[Shown], start: u64) -> Option<&[u8]> {
 mod tests {
     use std::io;
     use std::os::unix::fs::FileExt;
-    use std::path::PathBuf;
 
     use super::*;
+    use crate::scratch::nameless;
     use crate::sha1::digest;
 
     const PIECE: usize = 1_500_000;
 
     /// A file of pieces, the last one short, and what happens to it.
     struct Paper {
-        path: PathBuf,
         file: File,
         bytes: Vec<u8>,
         views: bool,
@@ -227,13 +226,10 @@ mod tests {
     }
 
     impl Paper {
-        fn new(name: &str, length: usize) -> Self {
-            let path = std::env::temp_dir().join(format!("rill-lanes-{name}-{}", std::process::id()));
+        fn new(length: usize) -> Self {
             let bytes: Vec<u8> = (0..length).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
-            std::fs::write(&path, &bytes).unwrap();
-            let file = File::options().read(true).write(true).open(&path).unwrap();
-            let (views, cut) = (true, None);
-            Self { path, file, bytes, views, cut, expected: 0, shown: 0, read: 0, advanced: 0 }
+            let (file, views, cut) = (nameless(&bytes), true, None);
+            Self { file, bytes, views, cut, expected: 0, shown: 0, read: 0, advanced: 0 }
         }
 
         fn pieces(&self) -> Vec<Range<u64>> {
@@ -274,17 +270,11 @@ mod tests {
         }
     }
 
-    impl Drop for Paper {
-        fn drop(&mut self) {
-            std::fs::remove_file(&self.path).unwrap();
-        }
-    }
-
     #[test]
     fn shown_or_read_every_byte_is_hashed_once() {
         for length in [1, 10 * PIECE, 3 * PIECE + 70_000] {
             for views in [true, false] {
-                let mut paper = Paper::new("once", length);
+                let mut paper = Paper::new(length);
                 paper.views = views;
                 let (pieces, hashes) = (paper.pieces(), paper.hashes());
                 assert_eq!(Lanes::new(&mut paper, LANES).hash(&pieces).unwrap(), hashes);
@@ -300,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_under_a_view_is_noticed_and_left_out() {
-        let mut paper = Paper::new("cut", 4 * PIECE);
+        let mut paper = Paper::new(4 * PIECE);
         paper.cut = Some(2 * PIECE as u64 + 1);
         let (pieces, mut hashes) = (paper.pieces(), paper.hashes());
         hashes[2..].fill(None);

@@ -58,3 +58,7 @@ pub mod create; //  from files to a .torrent
 
 // The face: the only room that prints.
 pub mod cli; // parses the command line, prints, turns what happened into an exit code
+
+// The workshop: for tests alone.
+#[cfg(test)]
+pub mod scratch; // a folder of a test's own on disk

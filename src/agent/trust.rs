@@ -76,13 +76,12 @@ fn read(file: &OsStr) -> Result<RootCerts, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     /// Why a file with these bytes is refused, or how many certificates are in it.
     fn of(bytes: &[u8]) -> Result<usize, String> {
-        let file = env::temp_dir().join(format!("rill-trust-{}-{}.pem", std::process::id(), bytes.len()));
-        fs::write(&file, bytes).unwrap();
-        let trust = Trust::of(Some(file.clone().into()));
-        fs::remove_file(file).unwrap();
+        let scratch = Scratch::new();
+        let trust = Trust::of(Some(scratch.write("ca.pem", bytes).into()));
         trust.0.map(|roots| match roots {
             RootCerts::Specific(certificates) => certificates.len(),
             other => panic!("{other:?}"),

@@ -6,37 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::scratch::Scratch;
 use crate::sha1::digest;
-
-/// A folder of its own for a test, gone at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("rill-create-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    /// Writes a file and the folders on the way to it.
-    fn file(&self, path: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn make(recipe: &Recipe, path: &Path) -> Result<Created, CreateError> {
     recipe.create(path, |_| ControlFlow::Continue(()))
@@ -51,8 +24,8 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
-fn tree() -> (Folder, PathBuf) {
-    let folder = Folder::new();
+fn tree() -> (Scratch, PathBuf) {
+    let folder = Scratch::new();
     for (path, length) in [
         ("tree/a/z", 40_000),
         ("tree/a/x", 1),
@@ -66,9 +39,9 @@ fn tree() -> (Folder, PathBuf) {
         ("tree/.hidden", 9),
         ("tree/.git/config", 9),
     ] {
-        folder.file(path, pattern(length));
+        folder.write(path, pattern(length));
     }
-    let path = folder.0.join("tree");
+    let path = folder.join("tree");
     (folder, path)
 }
 
@@ -119,16 +92,16 @@ fn the_same_tree_gives_the_same_bytes() {
 
 #[test]
 fn every_piece_has_its_hash() {
-    let folder = Folder::new();
+    let folder = Scratch::new();
     let mut whole = Vec::new();
     for (at, length) in [0, 1, 200_000, 16_384, 0, 3, 1_000_000, 77].into_iter().enumerate() {
         let bytes = pattern(length + at);
-        folder.file(&format!("t/{at}"), &bytes);
+        folder.write(format!("t/{at}"), &bytes);
         whole.extend(bytes);
     }
     for piece_bytes in [16 * 1024, 64 * 1024, 1024 * 1024, 4 * 1024 * 1024] {
         let recipe = Recipe { piece_bytes: Some(piece_bytes), ..Recipe::default() };
-        let info = make(&recipe, &folder.0.join("t")).unwrap().metainfo.info;
+        let info = make(&recipe, &folder.join("t")).unwrap().metainfo.info;
         let expected: Vec<_> = whole.chunks(piece_bytes as usize).map(digest).collect();
         assert!(info.hashes == expected, "{piece_bytes}");
         assert_eq!(info.content_bytes(), whole.len() as u64);
@@ -152,10 +125,10 @@ fn hidden_and_excluded_files_are_left_out() {
 
 #[test]
 fn what_is_no_file_is_refused_by_name() {
-    let folder = Folder::new();
-    let inside = |name: &str| folder.0.join("t").join(name);
-    let refused = || make(&Recipe::default(), &folder.0.join("t")).unwrap_err();
-    folder.file("t/a", "a");
+    let folder = Scratch::new();
+    let inside = |name: &str| folder.join("t").join(name);
+    let refused = || make(&Recipe::default(), &folder.join("t")).unwrap_err();
+    folder.write("t/a", "a");
     symlink("a", inside("link")).unwrap();
     assert!(matches!(refused(), CreateError::Link(path) if path == inside("link")));
     fs::remove_file(inside("link")).unwrap();
@@ -166,16 +139,16 @@ fn what_is_no_file_is_refused_by_name() {
     fs::remove_file(inside("socket")).unwrap();
     drop(socket);
 
-    let odd = folder.0.join("t").join(OsStr::from_bytes(b"\xff"));
+    let odd = folder.join("t").join(OsStr::from_bytes(b"\xff"));
     fs::write(&odd, "a").unwrap();
     assert!(matches!(refused(), CreateError::NotUtf8(path) if path == odd));
     fs::remove_file(odd).unwrap();
 
-    folder.file("t/line\nbreak", "a");
+    folder.write("t/line\nbreak", "a");
     assert!(matches!(refused(), CreateError::OddName(path) if path == inside("line\nbreak")));
     fs::remove_file(inside("line\nbreak")).unwrap();
 
-    make(&Recipe::default(), &folder.0.join("t")).unwrap();
+    make(&Recipe::default(), &folder.join("t")).unwrap();
     assert!(matches!(make(&Recipe::default(), &inside("gone")), Err(CreateError::Io { .. })));
     fs::write(inside("a"), "").unwrap();
     assert!(matches!(refused(), CreateError::NothingThere { hidden: 0, .. }));
@@ -183,19 +156,19 @@ fn what_is_no_file_is_refused_by_name() {
 
 #[test]
 fn a_link_that_was_named_is_followed() {
-    let folder = Folder::new();
-    folder.file("real/a", "a");
-    symlink("real", folder.0.join("folder")).unwrap();
-    symlink("real/a", folder.0.join("file")).unwrap();
-    let made = make(&Recipe::default(), &folder.0.join("folder")).unwrap();
+    let folder = Scratch::new();
+    folder.write("real/a", "a");
+    symlink("real", folder.join("folder")).unwrap();
+    symlink("real/a", folder.join("file")).unwrap();
+    let made = make(&Recipe::default(), &folder.join("folder")).unwrap();
     assert_eq!((made.metainfo.info.name.as_str(), listed(&made)), ("folder", vec!["a".into()]));
-    assert_eq!(make(&Recipe::default(), &folder.0.join("file")).unwrap().metainfo.info.name, "file");
+    assert_eq!(make(&Recipe::default(), &folder.join("file")).unwrap().metainfo.info.name, "file");
     // `.` at the end means the folder before it.
-    assert_eq!(make(&Recipe::default(), &folder.0.join("real/.")).unwrap().metainfo.info.name, "real");
-    let up = folder.0.join("real/..");
+    assert_eq!(make(&Recipe::default(), &folder.join("real/.")).unwrap().metainfo.info.name, "real");
+    let up = folder.join("real/..");
     let recipe = Recipe { exclude: vec![Glob::new("f*").unwrap()], ..Recipe::default() };
     let name = make(&recipe, &up).unwrap().metainfo.info.name;
-    assert_eq!(Some(name.as_str()), folder.0.file_name().and_then(OsStr::to_str));
+    assert_eq!(Some(name.as_str()), folder.path().file_name().and_then(OsStr::to_str));
 }
 
 /// The change comes between the walk and the end of the hashing: at the first word of progress.
@@ -211,11 +184,11 @@ fn a_file_that_changes_is_noticed() {
         },
     ];
     for (number, change) in changes.into_iter().enumerate() {
-        let folder = Folder::new();
-        let path = folder.file("t/a", pattern(3_000_000));
-        folder.file("t/b", "b");
+        let folder = Scratch::new();
+        let path = folder.write("t/a", pattern(3_000_000));
+        folder.write("t/b", "b");
         let mut first = true;
-        let result = Recipe::default().create(&folder.0.join("t"), |_| {
+        let result = Recipe::default().create(&folder.join("t"), |_| {
             if std::mem::take(&mut first) {
                 change(&path);
             }
@@ -227,8 +200,8 @@ fn a_file_that_changes_is_noticed() {
 
 #[test]
 fn it_can_be_broken_off_and_says_how_far_it_is() {
-    let folder = Folder::new();
-    let path = folder.file("a", pattern(1_000_000));
+    let folder = Scratch::new();
+    let path = folder.write("a", pattern(1_000_000));
     let result = Recipe::default().create(&path, |_| ControlFlow::Break(()));
     assert!(matches!(result, Err(CreateError::Cancelled)));
     let mut seen = Vec::new();
@@ -244,8 +217,8 @@ fn it_can_be_broken_off_and_says_how_far_it_is() {
 
 #[test]
 fn recipes_without_sense_are_refused() {
-    let folder = Folder::new();
-    let path = folder.file("a", "a");
+    let folder = Scratch::new();
+    let path = folder.write("a", "a");
     for bytes in [0, 1, 8 * 1024, 16 * 1024 + 1, 48 * 1024, 512 * 1024 * 1024, u64::MAX] {
         let recipe = Recipe { piece_bytes: Some(bytes), ..Recipe::default() };
         assert!(matches!(make(&recipe, &path), Err(CreateError::PieceLength(refused)) if refused == bytes));

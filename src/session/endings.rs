@@ -170,10 +170,11 @@ fn is_stuck(removed: io::Result<()>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn only_the_torrent_s_own_files_go() {
-        let root = std::env::temp_dir().join(format!("rill-erase-{}", std::process::id()));
+        let root = Scratch::new();
         fs::create_dir_all(root.join("t/a/b")).unwrap();
         fs::create_dir_all(root.join("t/c")).unwrap();
         fs::create_dir_all(root.join("other")).unwrap();
@@ -188,6 +189,5 @@ mod tests {
         fs::remove_file(root.join("t/l")).unwrap();
         erase(&root.join("t"), &["c/2".into()]);
         assert!(!root.join("t").exists());
-        fs::remove_dir_all(root).unwrap();
     }
 }

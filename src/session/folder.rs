@@ -274,6 +274,7 @@ fn nodes_of(bytes: &[u8]) -> Option<Vec<SocketAddr>> {
 mod tests {
     use super::*;
     use crate::bencode::List;
+    use crate::scratch::Scratch;
 
     /// The smallest torrent there is, and its link.
     fn papers() -> (Vec<u8>, InfoHash) {
@@ -287,15 +288,10 @@ mod tests {
         (bytes, info_hash)
     }
 
-    fn scratch(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("rill-state-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        path
-    }
-
     #[test]
     fn what_belongs_together_is_read_and_strays_go() {
-        let path = scratch("read");
+        let scratch = Scratch::new();
+        let path = scratch.join("state");
         let (folder, warning) = Folder::open(&path).unwrap();
         assert_eq!(warning, None);
         let (torrent, info_hash) = papers();
@@ -322,13 +318,12 @@ mod tests {
         assert_eq!(found.nodes, nodes);
         assert!(!path.join(Name::Torrent(stray).file()).exists() && !path.join(".new-x").exists());
         assert!(Folder::open(&path).unwrap_err().contains("belongs to another rill"));
-        drop(folder);
-        fs::remove_dir_all(path).unwrap();
     }
 
     #[test]
     fn what_makes_no_sense_is_kept_under_another_name() {
-        let path = scratch("bad");
+        let scratch = Scratch::new();
+        let path = scratch.join("state");
         let (folder, _) = Folder::open(&path).unwrap();
         let (torrent, info_hash) = papers();
         let other = InfoHash::new([5; 20]);
@@ -347,7 +342,5 @@ mod tests {
         assert!(path.join(Name::Torrent(info_hash).file()).exists(), "its torrent stays, too");
         put(Name::Kept(info_hash), b"again");
         assert!(folder.read().warnings[0].contains(".bad.1"));
-        drop(folder);
-        fs::remove_dir_all(path).unwrap();
     }
 }

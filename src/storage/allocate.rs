@@ -148,8 +148,8 @@ fn write_zeros(file: &File, mut at: u64, end: u64, cancel: &AtomicBool) -> Resul
 #[cfg(test)]
 mod tests {
     use super::super::room::missing_bytes;
-    use super::super::tests::Scratch;
     use super::*;
+    use crate::scratch::Scratch;
 
     fn go() -> AtomicBool {
         AtomicBool::new(false)
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_file_gets_its_length_and_can_be_taken_back() {
         let scratch = Scratch::new();
-        let path = scratch.path().join("a");
+        let path = scratch.join("a");
         let mut made = Made::within(Duration::ZERO);
         let file = make_file(&path, 10_000, &mut made, &go()).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 10_000);
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn what_was_there_keeps_its_bytes_and_stays_after_an_undo() {
         let scratch = Scratch::new();
-        let path = scratch.path().join("a");
+        let path = scratch.join("a");
         fs::write(&path, b"0123456789").unwrap();
         let mut made = Made::within(Duration::ZERO);
         make_file(&path, 20, &mut made, &go()).unwrap();
@@ -183,14 +183,14 @@ mod tests {
     #[test]
     fn zeros_fill_holes_and_spare_data() {
         let scratch = Scratch::new();
-        let file = file::open(&scratch.path().join("a"), Access::CreateNew).unwrap();
+        let file = file::open(&scratch.join("a"), Access::CreateNew).unwrap();
         file.write_all_at(b"data", 1_000_000).unwrap();
         let mut at = 0;
         while let Some(data) = next_data(&file, at).unwrap() {
             assert!(write_zeros(&file, at, data.start, &go()).is_ok());
             at = data.end;
         }
-        let bytes = fs::read(scratch.path().join("a")).unwrap();
+        let bytes = fs::read(scratch.join("a")).unwrap();
         assert_eq!(&bytes[1_000_000..], b"data");
         assert!(bytes[..1_000_000].iter().all(|byte| *byte == 0));
         assert!(matches!(write_zeros(&file, 0, 1, &AtomicBool::new(true)), Err(Refused::Stopped)));

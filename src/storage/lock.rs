@@ -38,8 +38,8 @@ impl Drop for Lock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Scratch;
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn one_at_a_time_and_the_next_when_it_is_given_back() {

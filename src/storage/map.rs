@@ -126,8 +126,8 @@ impl Map {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Scratch;
     use super::*;
+    use crate::scratch::Scratch;
     use crate::sys::file::{Access, is_fault, open};
 
     const LENGTH: usize = 2 * HUGE_PAGE_BYTES + 5_000;
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn what_is_written_stands_in_the_file() {
         let scratch = Scratch::new();
-        let path = scratch.path().join("a");
+        let path = scratch.join("a");
         let (_file, Some(mut map)) = mapped(&path) else { return };
         let content: Vec<u8> = (0..HUGE_PAGE_BYTES).map(|at| (at % 251) as u8).collect();
         let written = map.write(HUGE_PAGE_BYTES, &content.chunks(300_001).collect::<Vec<_>>()).unwrap();
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn small_pages_are_found_out_by_the_first_of_them() {
         let scratch = Scratch::new();
-        let (_file, Some(mut map)) = mapped(&scratch.path().join("a")) else { return };
+        let (_file, Some(mut map)) = mapped(&scratch.join("a")) else { return };
         map.map.advise(Advice::NoHugePage).unwrap();
         let before = faults();
         let written = map.write(0, &[&[1; HUGE_PAGE_BYTES]]).unwrap();
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_file_cut_short_is_an_error_and_no_signal() {
         let scratch = Scratch::new();
-        let path = scratch.path().join("a");
+        let path = scratch.join("a");
         let (file, Some(mut map)) = mapped(&path) else { return };
         file.set_len(10).unwrap();
         // What an older kernel can't populate is a signal.
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn short_files_and_those_that_cannot_be_mapped_are_not() {
         let scratch = Scratch::new();
-        let path = scratch.path().join("a");
+        let path = scratch.join("a");
         let (file, _map) = mapped(&path);
         assert!(Map::new(&file, TOGETHER_BYTES - 1, &path).is_none());
         let read_only = open(&path, Access::Read).unwrap();

@@ -220,8 +220,9 @@ fn no_folder(path: &Path, found: Found) -> StorageError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Scratch, single};
+    use super::super::tests::single;
     use super::*;
+    use crate::scratch::Scratch;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
@@ -242,7 +243,7 @@ mod tests {
     #[test]
     fn what_stands_there_is_named() {
         let scratch = Scratch::new();
-        let at = |name: &str| scratch.path().join(name);
+        let at = |name: &str| scratch.join(name);
         fs::write(at("file"), "abc").unwrap();
         symlink("/nowhere", at("link")).unwrap();
         let _socket = UnixListener::bind(at("socket")).unwrap();
@@ -264,7 +265,7 @@ mod tests {
     fn folders_are_made_and_never_entered_through_links() {
         let scratch = Scratch::new();
         let path = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
-        let root = scratch.path().join("root");
+        let root = scratch.join("root");
         let mut folders = Folders::below(&root);
         assert_eq!(folders.look(&path("a/b/c"), false).unwrap(), Found::Nothing);
         assert_eq!(folders.make(&path("a/b/c"), false).unwrap().len(), 3);

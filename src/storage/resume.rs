@@ -150,8 +150,8 @@ fn replace(path: &Path, bytes: &[u8], flush: bool) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Scratch;
     use super::*;
+    use crate::scratch::Scratch;
 
     fn saved() -> Saved {
         let mut pieces = Bitfield::full(11);
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn what_is_saved_is_read_again() {
         let scratch = Scratch::new();
-        let path = scratch.path().join("x.part.rill");
+        let path = scratch.join("x.part.rill");
         saved().write(&path, true).unwrap();
         saved().write(&path, false).unwrap();
         assert_eq!(Saved::read(&path, 11, 2), Some(saved()));
@@ -194,17 +194,17 @@ mod tests {
     #[test]
     fn a_link_under_the_temporary_name_is_not_followed() {
         let scratch = Scratch::new();
-        let victim = scratch.path().join("victim");
+        let victim = scratch.join("victim");
         fs::write(&victim, "precious").unwrap();
-        std::os::unix::fs::symlink(&victim, scratch.path().join("x.part.rill.tmp")).unwrap();
-        saved().write(&scratch.path().join("x.part.rill"), false).unwrap();
+        std::os::unix::fs::symlink(&victim, scratch.join("x.part.rill.tmp")).unwrap();
+        saved().write(&scratch.join("x.part.rill"), false).unwrap();
         assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
     }
 
     #[test]
     fn a_stamp_tells_a_change_even_when_its_time_is_set_back() {
         let scratch = Scratch::new();
-        let path = scratch.path().join("a");
+        let path = scratch.join("a");
         assert_eq!(Stamp::of(&path), Stamp::MISSING);
         fs::write(&path, "one").unwrap();
         let (before, modified) = (Stamp::of(&path), fs::metadata(&path).unwrap().modified().unwrap());

@@ -51,8 +51,8 @@ pub fn full(path: &Path, length: u64) -> StorageError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Scratch;
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn more_than_the_disk_holds_is_refused_with_both_numbers() {

@@ -246,16 +246,14 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::nameless;
     use std::process::Command;
 
     /// Run as a process of its own by the test below.
     #[test]
     #[ignore = "a part of a_file_cut_short_ends_in_a_sentence"]
     fn child() {
-        let path = std::env::temp_dir().join(format!("rill-bus-{}", std::process::id()));
-        std::fs::write(&path, vec![1; 10_000]).unwrap();
-        let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
+        let file = nameless(&[1; 10_000]);
         // SAFETY: the file is ours alone; that it shrinks below is what is tested.
         let map = unsafe { memmap2::MmapMut::map_mut(&file) }.unwrap();
         let start = map.as_ptr() as usize;

@@ -287,18 +287,13 @@ fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 mod tests {
     use super::*;
     use std::os::unix::fs::{FileExt, MetadataExt, symlink};
-    use std::path::PathBuf;
 
-    fn folder(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("rill-sys-{name}-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        path
-    }
+    use crate::scratch::Scratch;
 
     #[test]
     fn reserved_blocks_are_there_and_read_as_holes() {
-        let dir = folder("reserve");
-        let file = open(&dir.join("a"), Access::CreateNew).unwrap();
+        let scratch = Scratch::new();
+        let file = open(&scratch.join("a"), Access::CreateNew).unwrap();
         if reserve(&file, 0, 1_000_000).unwrap() {
             let meta = file.metadata().unwrap();
             assert_eq!(meta.len(), 1_000_000);
@@ -314,40 +309,37 @@ mod tests {
         if let Some(cached) = cached_bytes(&file, 0..1_000_000) {
             assert!(cached >= 1, "the page just written is in the cache");
         }
-        assert!(disk_free(&dir).unwrap() > 0);
+        assert!(disk_free(scratch.path()).unwrap() > 0);
         wait_write_back(&file, 0..1_000_000);
-        sync_folder(&dir).unwrap();
-        fs::remove_dir_all(dir).unwrap();
+        sync_folder(scratch.path()).unwrap();
     }
 
     #[test]
     fn parts_are_written_behind_each_other_however_many() {
-        let dir = folder("parts");
-        let file = open(&dir.join("a"), Access::CreateNew).unwrap();
+        let scratch = Scratch::new();
+        let file = open(&scratch.join("a"), Access::CreateNew).unwrap();
         write_all_at(&file, &[b"", b"ab", b"", b"c", b""], 5).unwrap();
         write_all_at(&file, &[], 1_000).unwrap();
         write_all_at(&file, &[b"", b""], 1_000).unwrap();
-        assert_eq!(fs::read(dir.join("a")).unwrap(), b"\0\0\0\0\0abc");
+        assert_eq!(fs::read(scratch.join("a")).unwrap(), b"\0\0\0\0\0abc");
         let many: Vec<Vec<u8>> = (0..3_000_u32).map(|at| vec![at as u8; at as usize % 7]).collect();
         write_all_at(&file, &many.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1).unwrap();
-        assert_eq!(fs::read(dir.join("a")).unwrap()[1..], many.concat());
-        let read_only = open(&dir.join("a"), Access::Read).unwrap();
+        assert_eq!(fs::read(scratch.join("a")).unwrap()[1..], many.concat());
+        let read_only = open(&scratch.join("a"), Access::Read).unwrap();
         assert!(write_all_at(&read_only, &[b"x"], 0).is_err());
-        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
     fn links_are_not_followed_and_names_not_replaced() {
-        let dir = folder("links");
-        fs::write(dir.join("a"), "a").unwrap();
-        symlink("a", dir.join("link")).unwrap();
-        assert!(is_link(&open(&dir.join("link"), Access::Write).unwrap_err()));
-        fs::write(dir.join("b"), "b").unwrap();
-        let refused = rename_noreplace(&dir.join("b"), &dir.join("a")).unwrap_err();
+        let scratch = Scratch::new();
+        fs::write(scratch.join("a"), "a").unwrap();
+        symlink("a", scratch.join("link")).unwrap();
+        assert!(is_link(&open(&scratch.join("link"), Access::Write).unwrap_err()));
+        fs::write(scratch.join("b"), "b").unwrap();
+        let refused = rename_noreplace(&scratch.join("b"), &scratch.join("a")).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
-        rename_noreplace(&dir.join("b"), &dir.join("c")).unwrap();
-        assert_eq!(fs::read_to_string(dir.join("c")).unwrap(), "b");
-        assert!(!dir.join("b").exists());
-        fs::remove_dir_all(dir).unwrap();
+        rename_noreplace(&scratch.join("b"), &scratch.join("c")).unwrap();
+        assert_eq!(fs::read_to_string(scratch.join("c")).unwrap(), "b");
+        assert!(!scratch.join("b").exists());
     }
 }

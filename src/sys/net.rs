@@ -201,15 +201,13 @@ fn receive_into(socket: &impl AsFd, buffers: &mut [IoSliceMut<'_>]) -> io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::nameless;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn a_file_goes_into_a_socket_behind_its_header() {
-        let path = std::env::temp_dir().join(format!("rill-sendfile-{}", std::process::id()));
-        File::create(&path).unwrap().write_all(b"0123456789").unwrap();
-        let file = File::open(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
+        let file = nameless(b"0123456789");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut theirs = listener.accept().unwrap().0;

@@ -31,11 +31,13 @@ fn notify_at(name: &[u8], state: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn both_kinds_of_names_are_heard() {
         let name = format!("rill-notify-{}", std::process::id());
-        let path = std::env::temp_dir().join(&name);
+        let scratch = Scratch::new();
+        let path = scratch.join("socket");
         let plain = UnixDatagram::bind(&path).unwrap();
         let hidden = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         notify_at(path.as_os_str().as_bytes(), "READY=1").unwrap();
@@ -45,7 +47,7 @@ mod tests {
             let length = socket.recv(&mut word).unwrap();
             assert_eq!(&word[..length], b"READY=1");
         }
-        std::fs::remove_file(&path).unwrap();
+        drop(scratch);
         assert!(notify_at(path.as_os_str().as_bytes(), "READY=1").is_err());
     }
 }

@@ -86,19 +86,12 @@ impl Drop for View {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file(name: &str, bytes: &[u8]) -> File {
-        let path = std::env::temp_dir().join(format!("rill-view-{name}-{}", std::process::id()));
-        std::fs::write(&path, bytes).unwrap();
-        let file = File::options().read(true).write(true).open(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        file
-    }
+    use crate::scratch::nameless;
 
     #[test]
     fn any_run_of_bytes_can_be_seen() {
         let bytes: Vec<u8> = (0..200_000_u32).map(|at| ((at * 7) >> 3) as u8).collect();
-        let file = file("run", &bytes);
+        let file = nameless(&bytes);
         for range in [0..200_000, 1..2, 4_095..4_097, 100_000..199_999, 4_096..8_192] {
             let view = View::of(&file, range.clone()).unwrap();
             assert!(view.bytes() == &bytes[range.start as usize..range.end as usize], "{range:?}");
@@ -109,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_reads_as_zeros() {
-        let file = file("cut", &[1; 1_000_000]);
+        let file = nameless(&[1; 1_000_000]);
         let view = View::of(&file, 10..1_000_000).unwrap();
         assert_eq!(view.bytes()[950_000], 1, "seen before, and gone all the same");
         file.set_len(300_000).unwrap();
@@ -125,7 +118,7 @@ mod tests {
 
     #[test]
     fn there_is_room_for_more_views_than_a_machine_has_cores() {
-        let file = file("many", &[1; 10_000]);
+        let file = nameless(&[1; 10_000]);
         let views: Vec<_> = (0..16).map(|_| View::of(&file, 0..10_000).unwrap()).collect();
         assert!(views.iter().all(|view| view.bytes().len() == 10_000));
     }

@@ -148,6 +148,7 @@ fn entry_ip(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn networks_hold_their_addresses() {
@@ -177,9 +178,9 @@ mod tests {
 
     #[test]
     fn lists_are_read_and_their_slips_named() {
-        let path = std::env::temp_dir().join(format!("rill-access-{}", std::process::id()));
+        let scratch = Scratch::new();
         let (one, two) = ("aa".repeat(20), "BB".repeat(20));
-        std::fs::write(&path, format!("# ours\n\n {one} # first\n{two}\r\n")).unwrap();
+        let path = scratch.write("list", format!("# ours\n\n {one} # first\n{two}\r\n"));
         let hash = |text: &str| InfoHash::from_hex(text).unwrap();
         let only = Access::read(Some(&path), None).unwrap();
         assert!(
@@ -187,10 +188,10 @@ mod tests {
         );
         let but = Access::read(None, Some(&path)).unwrap();
         assert!(!but.permits(&hash(&one)) && but.permits(&InfoHash::new([1; 20])));
-        std::fs::write(&path, format!("{one}\nabc\n")).unwrap();
+        scratch.write("list", format!("{one}\nabc\n"));
         let error = Access::read(Some(&path), None).unwrap_err().to_string();
         assert!(error.ends_with("line 2: `abc` is no info-hash of 40 digits"), "{error}");
-        std::fs::remove_file(&path).unwrap();
+        drop(scratch);
         assert!(Access::read(Some(&path), None).unwrap_err().to_string().starts_with("can't read"));
     }
 }

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::*;
 use crate::geometry::{PieceIndex, Range};
+use crate::scratch::Scratch;
 use crate::storage::{Place, Selection, Storage, StorageError, TOGETHER_BYTES, resume};
 
 pub(super) static GO: AtomicBool = AtomicBool::new(false);
@@ -89,7 +91,7 @@ fn one_file_from_nothing_to_its_name() {
     fill(&mut storage, &info, info.geometry.iter().rev());
     storage.finish().unwrap();
     assert_eq!(scratch.names(), ["thing.bin"]);
-    assert_files(&info, &scratch.path().join("thing.bin"));
+    assert_files(&info, &scratch.join("thing.bin"));
     let mut piece = vec![0; 10_000];
     reader.read_at(info.geometry.range(32, 0, 10_000).unwrap(), &mut piece).unwrap();
     assert!(bytes_of(&info).ends_with(&piece));
@@ -110,7 +112,7 @@ fn many_files_with_empty_ones_and_a_piece_across_fifty() {
     let info = info_of(65_536, &files);
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
     complete(&mut storage, &info);
-    let root = scratch.path().join("things");
+    let root = scratch.join("things");
     assert_files(&info, &root);
     assert!(!root.join(".pad").exists());
     assert_eq!(fs::metadata(root.join("big.sh")).unwrap().permissions().mode() & 0o111, 0o111);
@@ -132,7 +134,7 @@ fn a_clean_stop_is_trusted_and_nothing_is_hashed_again() {
     assert_eq!(most, 0, "bytes hashed after a clean stop");
     again.prepare(&Arc::default()).unwrap();
     complete(&mut again, &info);
-    assert_files(&info, &scratch.path().join("things"));
+    assert_files(&info, &scratch.join("things"));
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn after_a_kill_what_was_written_is_found_and_nothing_else() {
         // As a kill leaves it: nothing is flushed, nothing saved; the page cache lives on.
         drop(storage);
     }
-    assert_files(&info, &scratch.path().join("things"));
+    assert_files(&info, &scratch.join("things"));
 }
 
 #[test]
@@ -175,7 +177,7 @@ fn a_foreign_change_is_noticed_even_after_a_clean_stop() {
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
     fill(&mut storage, &info, info.geometry.iter().take(15));
     storage.close().unwrap();
-    let victim = scratch.path().join("things.part/a");
+    let victim = scratch.join("things.part/a");
     let (modified, mut bytes) =
         (fs::metadata(&victim).unwrap().modified().unwrap(), fs::read(&victim).unwrap());
     bytes[123_456] ^= 1;
@@ -185,7 +187,7 @@ fn a_foreign_change_is_noticed_even_after_a_clean_stop() {
     assert_eq!(have, 14);
     assert!(!storage.have().has(info.geometry.piece(2).unwrap()));
     complete(&mut storage, &info);
-    assert_files(&info, &scratch.path().join("things"));
+    assert_files(&info, &scratch.join("things"));
 }
 
 #[test]
@@ -195,16 +197,16 @@ fn a_part_cut_short_and_garbage_as_progress_are_survived() {
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
     fill(&mut storage, &info, info.geometry.iter());
     storage.close().unwrap();
-    let part = scratch.path().join("thing.bin.part");
+    let part = scratch.join("thing.bin.part");
     fs::File::options().write(true).open(&part).unwrap().set_len(1_234_567).unwrap();
     let (storage, have) = ready(&info, &place(&scratch), Selection::All).unwrap();
     assert_eq!(have, 24);
     drop(storage);
-    fs::write(scratch.path().join("thing.bin.part.rill"), b"d5:cleani1e").unwrap();
+    fs::write(scratch.join("thing.bin.part.rill"), b"d5:cleani1e").unwrap();
     let (mut storage, have) = ready(&info, &place(&scratch), Selection::All).unwrap();
     assert_eq!(have, 24);
     complete(&mut storage, &info);
-    assert_files(&info, &scratch.path().join("thing.bin"));
+    assert_files(&info, &scratch.join("thing.bin"));
     assert_eq!(scratch.names(), ["thing.bin"]);
 }
 
@@ -214,7 +216,7 @@ fn what_is_written_in_one_call_may_cross_files_and_huge_pages() {
     let info = info_of(300_000, &[("a", 5_000), ("b", 3 * TOGETHER_BYTES + 5_000), ("c", 0), ("d", 10)]);
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
     complete_in_one_call(&mut storage, &info);
-    assert_files(&info, &scratch.path().join(&info.name));
+    assert_files(&info, &scratch.join(&info.name));
 }
 
 #[test]
@@ -224,7 +226,7 @@ fn cut_short_in_mid_download_is_an_error_and_no_signal() {
         let info = single(50_000, length);
         let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
         fill(&mut storage, &info, info.geometry.iter().take(3));
-        let part = fs::File::options().write(true).open(scratch.path().join("thing.bin.part")).unwrap();
+        let part = fs::File::options().write(true).open(scratch.join("thing.bin.part")).unwrap();
         part.set_len(10).unwrap();
         let range = info.geometry.range(5, 0, 50_000).unwrap();
         let error = storage.write(&[(range, &[1; 50_000])]).unwrap_err();
@@ -242,7 +244,7 @@ fn cut_short_before_the_end_is_never_called_finished() {
     fill(&mut storage, &info, info.geometry.iter());
     fs::File::options().write(true).open(storage.path()).unwrap().set_len(2_999_999).unwrap();
     assert!(matches!(storage.finish(), Err(StorageError::Truncated { found: 2_999_999, .. })));
-    assert!(!scratch.path().join("thing.bin").exists());
+    assert!(!scratch.join("thing.bin").exists());
 }
 
 #[test]
@@ -263,23 +265,23 @@ fn what_appears_meanwhile_is_not_replaced() {
     let info = single(50_000, 300_000);
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
     fill(&mut storage, &info, info.geometry.iter());
-    fs::write(scratch.path().join("thing.bin"), "somebody's").unwrap();
+    fs::write(scratch.join("thing.bin"), "somebody's").unwrap();
     let error = storage.finish().unwrap_err();
     assert_eq!(error.exit_code(), 10, "{error}");
-    assert_eq!(fs::read_to_string(scratch.path().join("thing.bin")).unwrap(), "somebody's");
+    assert_eq!(fs::read_to_string(scratch.join("thing.bin")).unwrap(), "somebody's");
     drop(storage);
-    fs::remove_file(scratch.path().join("thing.bin")).unwrap();
+    fs::remove_file(scratch.join("thing.bin")).unwrap();
     let (mut storage, have) = ready(&info, &place(&scratch), Selection::All).unwrap();
     assert_eq!(have, 6);
     storage.finish().unwrap();
-    assert_files(&info, &scratch.path().join("thing.bin"));
+    assert_files(&info, &scratch.join("thing.bin"));
 }
 
 #[test]
 fn a_check_can_be_stopped() {
     let scratch = Scratch::new();
     let info = single(50_000, 3_000_000);
-    fs::write(scratch.path().join("thing.bin"), bytes_of(&info)).unwrap();
+    fs::write(scratch.join("thing.bin"), bytes_of(&info)).unwrap();
     let mut storage = open(&info, &place(&scratch)).unwrap();
     let stopped = storage.check(&AtomicBool::new(true), |_, _| {});
     assert!(matches!(stopped, Err(StorageError::Stopped)));
@@ -293,7 +295,7 @@ fn zeros_that_belong_there_are_found_in_holes_and_not_where_nothing_is() {
     for piece in [3, 5] {
         info.hashes[piece] = crate::sha1::digest(&[0; 50_000]);
     }
-    let root = scratch.path().join("things");
+    let root = scratch.join("things");
     fs::create_dir(&root).unwrap();
     fs::write(root.join("a"), &bytes_of(&info)[..120_000]).unwrap();
     let have = |storage: &Storage| storage.have().iter().map(PieceIndex::get).collect::<Vec<_>>();
@@ -311,7 +313,7 @@ fn progress_is_saved_while_data_flows_and_trusted_after_a_kill() {
     let info = info_of(50_000, &[("a", 1_500_000), ("b", 1_500_000)]);
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
     fill(&mut storage, &info, info.geometry.iter().take(30));
-    let saved = scratch.path().join("things.part.rill");
+    let saved = scratch.join("things.part.rill");
     let claims = || {
         let saved = resume::Saved::read(&saved, info.geometry.pieces(), 2)?;
         (!saved.clean).then_some(saved.pieces.count())

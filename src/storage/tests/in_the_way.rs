@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::flow::{GO, assert_files, complete, open, place, ready};
 use super::*;
+use crate::scratch::Scratch;
 use crate::storage::{Place, Selection, Storage};
 
 fn overwriting(scratch: &Scratch) -> Place {
@@ -16,7 +19,7 @@ fn overwriting(scratch: &Scratch) -> Place {
 fn a_finished_file_is_whole_repaired_or_refused() {
     let scratch = Scratch::new();
     let info = single(50_000, 2_000_000);
-    let name = scratch.path().join("thing.bin");
+    let name = scratch.join("thing.bin");
     let right = bytes_of(&info);
     fs::write(&name, &right).unwrap();
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
@@ -56,7 +59,7 @@ fn a_finished_file_is_whole_repaired_or_refused() {
 fn a_finished_folder_is_repaired_beside_what_else_is_in_it() {
     let scratch = Scratch::new();
     let info = info_of(50_000, &[("a", 120_000), ("sub/b", 120_000), ("none", 0)]);
-    let root = scratch.path().join("things");
+    let root = scratch.join("things");
     fs::create_dir(&root).unwrap();
     fs::write(root.join("mine"), "mine").unwrap();
     assert_eq!(ready(&info, &place(&scratch), Selection::All).unwrap_err().exit_code(), 10);
@@ -77,7 +80,7 @@ fn a_finished_folder_is_repaired_beside_what_else_is_in_it() {
 fn a_repair_that_was_killed_goes_on_in_place() {
     let scratch = Scratch::new();
     let info = info_of(50_000, &[("a", 120_000), ("b", 120_000)]);
-    let root = scratch.path().join("things");
+    let root = scratch.join("things");
     fs::create_dir(&root).unwrap();
     fs::write(root.join("a"), "foreign").unwrap();
     drop(ready(&info, &overwriting(&scratch), Selection::All).unwrap());
@@ -89,7 +92,7 @@ fn a_repair_that_was_killed_goes_on_in_place() {
 
 /// Every kind of thing that is never written through, under this name.
 fn obstacles(scratch: &Scratch, name: &Path, mut each: impl FnMut(&str, bool)) {
-    let victim = scratch.path().join("victim");
+    let victim = scratch.join("victim");
     let reset = || {
         let _ = fs::remove_file(name);
         let _ = fs::remove_dir_all(name);
@@ -128,9 +131,9 @@ fn refused_or_replaced(scratch: &Scratch, info: &Info, finished: &str, what: &st
         Ok((mut storage, _)) => {
             assert!(may_go, "{what}");
             complete(&mut storage, info);
-            assert_files(info, &scratch.path().join(finished));
-            let _ = fs::remove_file(scratch.path().join(finished));
-            let _ = fs::remove_dir_all(scratch.path().join(finished));
+            assert_files(info, &scratch.join(finished));
+            let _ = fs::remove_file(scratch.join(finished));
+            let _ = fs::remove_dir_all(scratch.join(finished));
         }
         Err(error) => assert!(!may_go && error.exit_code() == 10, "{what}: {error}"),
     }
@@ -140,7 +143,7 @@ fn refused_or_replaced(scratch: &Scratch, info: &Info, finished: &str, what: &st
 fn links_fifos_and_folders_under_the_finished_name() {
     let scratch = Scratch::new();
     let info = single(50_000, 300_000);
-    obstacles(&scratch, &scratch.path().join("thing.bin"), |what, may_go| {
+    obstacles(&scratch, &scratch.join("thing.bin"), |what, may_go| {
         refused_or_replaced(&scratch, &info, "thing.bin", what, may_go);
     });
 }
@@ -149,7 +152,7 @@ fn links_fifos_and_folders_under_the_finished_name() {
 fn links_fifos_and_folders_under_the_name_of_the_part() {
     let scratch = Scratch::new();
     let info = single(50_000, 300_000);
-    obstacles(&scratch, &scratch.path().join("thing.bin.part"), |what, may_go| {
+    obstacles(&scratch, &scratch.join("thing.bin.part"), |what, may_go| {
         refused_or_replaced(&scratch, &info, "thing.bin", what, may_go);
     });
 }
@@ -159,14 +162,14 @@ fn links_fifos_and_folders_inside_the_part() {
     let scratch = Scratch::new();
     let info = info_of(50_000, &[("a", 120_000), ("sub/b", 120_000)]);
     for inside in ["a", "sub"] {
-        let root = scratch.path().join("things.part");
+        let root = scratch.join("things.part");
         obstacles(&scratch, &root.join(inside), |what, may_go| {
             if inside == "sub" && what.contains("folder") {
                 return;
             }
             refused_or_replaced(&scratch, &info, "things", what, may_go);
         });
-        let _ = fs::remove_dir_all(scratch.path().join("things.part"));
+        let _ = fs::remove_dir_all(scratch.join("things.part"));
     }
 }
 
@@ -174,7 +177,7 @@ fn links_fifos_and_folders_inside_the_part() {
 fn a_file_where_the_folder_should_be_and_the_other_way_round() {
     let scratch = Scratch::new();
     let folder = info_of(50_000, &[("a", 120_000)]);
-    let things = scratch.path().join("things");
+    let things = scratch.join("things");
     fs::write(&things, "a file").unwrap();
     assert_eq!(open(&folder, &place(&scratch)).unwrap_err().exit_code(), 10);
     let (mut storage, _) = ready(&folder, &overwriting(&scratch), Selection::All).unwrap();
@@ -197,14 +200,14 @@ fn a_part_of_another_torrent_is_refused_and_a_foreign_part_with_our_bytes_is_use
     storage.close().unwrap();
     theirs.hashes.iter_mut().for_each(|hash| *hash = [1; 20]);
     assert_eq!(ready(&theirs, &place(&scratch), Selection::All).unwrap_err().exit_code(), 10);
-    fs::remove_file(scratch.path().join("thing.bin.part.rill")).unwrap();
+    fs::remove_file(scratch.join("thing.bin.part.rill")).unwrap();
     assert_eq!(ready(&ours, &place(&scratch), Selection::All).unwrap().1, 1);
-    fs::write(scratch.path().join("thing.bin.part"), "other bytes").unwrap();
-    fs::remove_file(scratch.path().join("thing.bin.part.rill")).unwrap();
+    fs::write(scratch.join("thing.bin.part"), "other bytes").unwrap();
+    fs::remove_file(scratch.join("thing.bin.part.rill")).unwrap();
     assert_eq!(ready(&ours, &place(&scratch), Selection::All).unwrap_err().exit_code(), 10);
     let (mut storage, _) = ready(&ours, &overwriting(&scratch), Selection::All).unwrap();
     complete(&mut storage, &ours);
-    assert_files(&ours, &scratch.path().join("thing.bin"));
+    assert_files(&ours, &scratch.join("thing.bin"));
 }
 
 #[test]
@@ -222,11 +225,11 @@ fn another_name_is_used_throughout() {
 fn seeding_follows_links_and_writes_nothing() {
     let scratch = Scratch::new();
     let info = info_of(50_000, &[("a", 120_000), ("b", 120_000)]);
-    let root = scratch.path().join("things");
+    let root = scratch.join("things");
     assert_eq!(Storage::seed_open(Arc::new(info.clone()), &place(&scratch)).unwrap_err().exit_code(), 9);
-    fs::create_dir_all(scratch.path().join("elsewhere")).unwrap();
-    fs::write(scratch.path().join("elsewhere/a"), &bytes_of(&info)[..120_000]).unwrap();
-    symlink(scratch.path().join("elsewhere"), &root).unwrap();
+    fs::create_dir_all(scratch.join("elsewhere")).unwrap();
+    fs::write(scratch.join("elsewhere/a"), &bytes_of(&info)[..120_000]).unwrap();
+    symlink(scratch.join("elsewhere"), &root).unwrap();
     let mut storage = Storage::seed_open(Arc::new(info.clone()), &place(&scratch)).unwrap();
     assert_eq!(storage.check(&GO, |_, _| {}).unwrap().count(), 2);
     assert_eq!(scratch.names(), ["elsewhere", "things"]);

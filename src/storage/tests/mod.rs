@@ -5,11 +5,6 @@ mod in_the_way;
 mod selected;
 mod small_disk;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use crate::geometry::{Geometry, PieceIndex};
 use crate::id::InfoHash;
 use crate::metainfo::{File, Info};
@@ -66,39 +61,4 @@ pub fn bytes_of(info: &Info) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// A folder of its own for a test; gone when the test is.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// A fresh empty folder.
-    pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("rill-storage-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// The names in it, sorted.
-    pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(&self.0)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

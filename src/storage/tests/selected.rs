@@ -3,9 +3,12 @@
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::flow::{GO, complete, fill, place, ready};
 use super::*;
+use crate::scratch::Scratch;
 use crate::storage::{Place, Selection, Storage};
 
 fn only(info: &Info, wanted: &[usize]) -> Selection {
@@ -33,12 +36,12 @@ fn what_nobody_wants_never_appears() {
     assert_eq!(scratch.names(), ["things.part", "things.part.rest", "things.part.rill"]);
     let names =
         |root: &Path| fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
-    assert_eq!(names(&scratch.path().join("things.part")), ["sub"]);
+    assert_eq!(names(&scratch.join("things.part")), ["sub"]);
     let reader = storage.reader();
     complete(&mut storage, &info);
     assert_eq!(scratch.names(), ["things"]);
-    assert_eq!(names(&scratch.path().join("things")), ["sub"]);
-    assert_file(&info, &scratch.path().join("things"), 1);
+    assert_eq!(names(&scratch.join("things")), ["sub"]);
+    assert_file(&info, &scratch.join("things"), 1);
     // Both pieces are shared with files that don't exist, and can still be served.
     let mut bytes = vec![0; 100_000];
     for (piece, half) in storage.needed().iter().zip(bytes.chunks_mut(50_000)) {
@@ -61,7 +64,7 @@ fn shared_pieces_survive_a_stop_and_a_kill() {
     let (mut storage, have) = ready(&info, &place(&scratch), only(&info, &[1])).unwrap();
     assert_eq!(have, 2);
     storage.finish().unwrap();
-    assert_file(&info, &scratch.path().join("things"), 1);
+    assert_file(&info, &scratch.join("things"), 1);
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn another_selection_goes_on_from_what_is_there() {
     let (mut storage, have) = ready(&info, &place(&scratch), only(&info, &[1])).unwrap();
     assert_eq!(have, 3);
     complete(&mut storage, &info);
-    let root = scratch.path().join("things");
+    let root = scratch.join("things");
     assert_file(&info, &root, 1);
     assert_file(&info, &root, 0);
     let (mut storage, have) = ready(&info, &place(&scratch), Selection::All).unwrap();
@@ -98,7 +101,7 @@ fn a_file_begun_and_given_up_is_not_in_the_finished_folder() {
     storage.close().unwrap();
     let (mut storage, _) = ready(&info, &place(&scratch), only(&info, &[2])).unwrap();
     complete(&mut storage, &info);
-    let root = scratch.path().join("things");
+    let root = scratch.join("things");
     for whole in [0, 1, 2] {
         assert_file(&info, &root, whole);
     }
@@ -109,7 +112,7 @@ fn a_file_begun_and_given_up_is_not_in_the_finished_folder() {
 fn the_report_tells_missing_damaged_and_unsure_apart() {
     let scratch = Scratch::new();
     let info = things();
-    let root = scratch.path().join("things");
+    let root = scratch.join("things");
     let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
     complete(&mut storage, &info);
     let report = |place: &Place| {

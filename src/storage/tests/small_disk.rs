@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::flow::{assert_files, complete, complete_in_one_call, fill, place, ready};
 use super::*;
+use crate::scratch::Scratch;
 use crate::storage::{Place, Selection, Storage, StorageError, TOGETHER_BYTES};
 use crate::sys::disk_free;
 
@@ -37,14 +39,14 @@ impl SmallDisk {
 
     /// Someone else's file takes the room that is left, all of it.
     fn fill_up(&self) {
-        let filler = fs::write(self.scratch.path().join("filler"), vec![1; 4_000_000]);
+        let filler = fs::write(self.scratch.join("filler"), vec![1; 4_000_000]);
         assert!(filler.is_err(), "the disk is full now");
     }
 
     /// That file is gone, and its room is there again: at once, though a child process that another test is just
     /// starting may have the file open.
     fn make_room(&self) {
-        let filler = self.scratch.path().join("filler");
+        let filler = self.scratch.join("filler");
         fs::write(&filler, "").unwrap();
         fs::remove_file(&filler).unwrap();
     }
@@ -129,7 +131,7 @@ fn blocks_are_reserved_bit_by_bit_while_bytes_come() {
     assert!(at_first - free() >= 9_010_000 - 2 * 1024 * 1024 - 10_000);
     disk.fill_up();
     complete(&mut storage, &info);
-    assert_files(&info, &disk.scratch.path().join("things"));
+    assert_files(&info, &disk.scratch.join("things"));
 }
 
 #[test]
@@ -138,7 +140,7 @@ fn what_would_come_in_small_pages_is_written_without_the_map() {
     let info = info_of(TOGETHER_BYTES, &[("a", 3 * TOGETHER_BYTES + 5_000), ("b", TOGETHER_BYTES)]);
     let (mut storage, _) = ready(&info, &disk.place(), Selection::All).unwrap();
     complete_in_one_call(&mut storage, &info);
-    assert_files(&info, &disk.scratch.path().join("things"));
+    assert_files(&info, &disk.scratch.join("things"));
 }
 
 #[test]
@@ -179,7 +181,7 @@ fn a_file_cut_short_is_not_made_long_again() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
     let info = single(50_000, 3_000_000);
     let mut storage = unhurried(&info, &disk);
-    let part = disk.scratch.path().join("thing.bin.part");
+    let part = disk.scratch.join("thing.bin.part");
     fs::File::options().write(true).open(&part).unwrap().set_len(2_000_000).unwrap();
     let error = (0..100).find_map(|_| storage.reserve_more().err()).expect("it is too short");
     assert!(matches!(error, StorageError::Truncated { found: 2_000_000, .. }), "{error}");
