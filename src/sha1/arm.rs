@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 
 use super::BLOCK;
-use super::lanes::States;
+use super::rounds::States;
 
 /// Compresses the first `blocks` blocks of `N` streams into their states.
 ///

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{self, Lanes, States};
+use super::rounds::{self, Lanes, States};
 
 /// Compresses the first `blocks` blocks of eight streams into their states.
 ///
@@ -12,7 +12,7 @@ use super::lanes::{self, Lanes, States};
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn compress(states: &mut States<8>, streams: &[&[u8]; 8], blocks: usize) {
     // SAFETY: the feature is switched on here.
-    unsafe { lanes::compress::<__m256i, 8>(states, streams, blocks) }
+    unsafe { rounds::compress::<__m256i, 8>(states, streams, blocks) }
 }
 
 // SAFETY of every block: the trait's contract says that the processor has the instructions, and how many

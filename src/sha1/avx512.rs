@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{self, Lanes, States};
+use super::rounds::{self, Lanes, States};
 
 /// Compresses the first `blocks` blocks of sixteen streams into their states.
 ///
@@ -12,7 +12,7 @@ use super::lanes::{self, Lanes, States};
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn compress(states: &mut States<16>, streams: &[&[u8]; 16], blocks: usize) {
     // SAFETY: the features are switched on here.
-    unsafe { lanes::compress::<__m512i, 16>(states, streams, blocks) }
+    unsafe { rounds::compress::<__m512i, 16>(states, streams, blocks) }
 }
 
 /// Truth tables for `vpternlogd`: bit `4b + 2c + d` says what the three bits b, c, d give.

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use std::mem::transmute;
 
 use super::avx512::{CHOOSE, MAJORITY, PARITY};
-use super::lanes::{self, Lanes, States};
+use super::rounds::{self, Lanes, States};
 
 /// Compresses the first `blocks` blocks of eight streams into their states.
 ///
@@ -15,7 +15,7 @@ use super::lanes::{self, Lanes, States};
 #[target_feature(enable = "avx2,avx512f,avx512vl")]
 pub(super) unsafe fn compress(states: &mut States<8>, streams: &[&[u8]; 8], blocks: usize) {
     // SAFETY: the features are switched on here.
-    unsafe { lanes::compress::<Octet, 8>(states, streams, blocks) }
+    unsafe { rounds::compress::<Octet, 8>(states, streams, blocks) }
 }
 
 /// AVX2's vector with rotations and functions of three values in one instruction each.

@@ -3,7 +3,7 @@
 //! A [`Running`] hash is fed bytes as they come; [`advance`] feeds many of them side by side. Which
 //! instructions do the work is a [`Path`], chosen once by what the processor has.
 
-mod lanes; //    the rounds, for any number of streams side by side
+mod rounds; //   the rounds, for any number of streams side by side
 mod path; //     which instructions are used
 
 #[cfg(target_arch = "aarch64")]

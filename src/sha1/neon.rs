@@ -3,7 +3,7 @@
 
 use std::arch::aarch64::*;
 
-use super::lanes::{self, Lanes, States};
+use super::rounds::{self, Lanes, States};
 
 /// Compresses the first `blocks` blocks of four streams into their states.
 ///
@@ -12,7 +12,7 @@ use super::lanes::{self, Lanes, States};
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn compress(states: &mut States<4>, streams: &[&[u8]; 4], blocks: usize) {
     // SAFETY: the feature is switched on here.
-    unsafe { lanes::compress::<uint32x4_t, 4>(states, streams, blocks) }
+    unsafe { rounds::compress::<uint32x4_t, 4>(states, streams, blocks) }
 }
 
 // SAFETY of every block: the trait's contract says that the processor has the instructions, and how many

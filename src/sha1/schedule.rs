@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::vec::IntoIter;
 
-use super::lanes::{self, States};
+use super::rounds::{self, States};
 use super::{BLOCK, Open, Path, State};
 use crate::sorting::sort_by_key;
 
@@ -147,7 +147,7 @@ fn lone_kernel(states: &mut States<1>, streams: &[&[u8]; 1], blocks: usize) {
         return unsafe { arm::compress(states, streams, blocks) };
     }
     // SAFETY: plain registers need nothing special.
-    unsafe { lanes::compress::<u32, 1>(states, streams, blocks) }
+    unsafe { rounds::compress::<u32, 1>(states, streams, blocks) }
 }
 
 /// Keeps `N` lanes filled from `waiting` and runs them through `kernel` as far as all of them have data. Stops

@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::BLOCK;
-use super::lanes::States;
+use super::rounds::States;
 
 /// Does something for each of at most four streams. Written out one by one: the program is built small, which unrolls no
 /// loop, and streams that are counted lie in memory, not in registers.

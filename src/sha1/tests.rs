@@ -1,7 +1,7 @@
 //! Every path against `sha1_smol`, and all of them against the published vectors.
 #![allow(unsafe_code)]
 
-use super::lanes::States;
+use super::rounds::States;
 use super::*;
 use crate::dice::Dice;
 
@@ -140,7 +140,7 @@ fn plain_registers_give_what_the_judge_gives() {
         let mut states = States::<1>::new();
         states.put(0, &INITIAL);
         // SAFETY: plain registers need nothing special.
-        unsafe { super::lanes::compress::<u32, 1>(&mut states, &[&bytes], blocks) };
+        unsafe { super::rounds::compress::<u32, 1>(&mut states, &[&bytes], blocks) };
         let open = Open { state: states.get(0), length: 64 * blocks as u64, partial: [0; BLOCK] };
         assert_eq!(open.finish(), judge(&bytes[..64 * blocks]));
     }
