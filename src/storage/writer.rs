@@ -165,7 +165,9 @@ impl Writer {
     /// # Errors
     /// When a write-back, flush or save failed.
     pub fn close(mut self, patience: Duration) -> Result<(), StorageError> {
-        self.hand_over()?;
+        // However much is on its way: what the disk gets done in that time is saved.
+        self.give();
+        self.hear()?;
         self.disk.close(patience)
     }
 
@@ -233,18 +235,23 @@ impl Writer {
         Ok(self.open.get(index).expect("it was there, or was put there just now"))
     }
 
+    /// Hands over what was gathered, and waits until little enough is on its way.
     fn hand_over(&mut self) -> Result<(), StorageError> {
-        self.batch_since = None;
-        if self.batch.bytes > 0 || !self.batch.pieces.is_empty() {
-            self.dirty += self.batch.bytes;
-            self.disk.written(std::mem::take(&mut self.batch));
-        }
+        self.give();
         self.hear()?;
         while self.dirty > self.max_dirty {
             let news = self.disk.next_news(&self.stop);
             self.heard(news)?;
         }
         Ok(())
+    }
+
+    fn give(&mut self) {
+        self.batch_since = None;
+        if self.batch.bytes > 0 || !self.batch.pieces.is_empty() {
+            self.dirty += self.batch.bytes;
+            self.disk.written(std::mem::take(&mut self.batch));
+        }
     }
 
     fn hear(&mut self) -> Result<(), StorageError> {
@@ -292,5 +299,30 @@ impl Open {
             check_length(&self.file, &self.path, self.length)?;
             Err(StorageError::io("write", &self.path, error))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::super::Selection;
+    use super::super::tests::flow::{GO, fill, open, place, ready};
+    use super::super::tests::single;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn whoever_is_stopped_behind_a_slow_disk_saves_what_it_can() {
+        let scratch = Scratch::new();
+        let info = single(100_000, 1_000_000);
+        let (mut storage, _) = ready(&info, &place(&scratch), Selection::All).unwrap();
+        fill(&mut storage, &info, info.geometry.iter().take(3));
+        let writer = storage.writer.as_mut().unwrap();
+        writer.dirty = u64::MAX / 2;
+        writer.stop.store(true, Ordering::Relaxed);
+        storage.close().unwrap();
+        let mut again = open(&info, &place(&scratch)).unwrap();
+        again.check(&GO, |_, _| {}).unwrap();
+        assert_eq!(again.trusted.count(), 3);
     }
 }

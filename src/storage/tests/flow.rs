@@ -12,18 +12,18 @@ use crate::geometry::{PieceIndex, Range};
 use crate::scratch::Scratch;
 use crate::storage::{Place, Selection, Storage, StorageError, TOGETHER_BYTES, resume};
 
-pub(super) static GO: AtomicBool = AtomicBool::new(false);
+pub static GO: AtomicBool = AtomicBool::new(false);
 
-pub(super) fn place(scratch: &Scratch) -> Place {
+pub fn place(scratch: &Scratch) -> Place {
     Place { dir: scratch.path().to_path_buf(), name: None, overwrite: false }
 }
 
-pub(super) fn open(info: &Info, place: &Place) -> Result<Storage, StorageError> {
+pub fn open(info: &Info, place: &Place) -> Result<Storage, StorageError> {
     Storage::open(Arc::new(info.clone()), place, Selection::All)
 }
 
 /// Opens, checks and prepares; gives how many pieces were there.
-pub(super) fn ready(
+pub fn ready(
     info: &Info,
     place: &Place,
     selection: Selection,
@@ -36,7 +36,7 @@ pub(super) fn ready(
 }
 
 /// Writes these pieces, as a download would.
-pub(super) fn fill(storage: &mut Storage, info: &Info, pieces: impl Iterator<Item = PieceIndex>) {
+pub fn fill(storage: &mut Storage, info: &Info, pieces: impl Iterator<Item = PieceIndex>) {
     let bytes = bytes_of(info);
     for piece in pieces {
         for span in info.geometry.spans(piece) {
@@ -54,14 +54,14 @@ fn part_of<'b>(info: &Info, bytes: &'b [u8], range: Range) -> (Range, &'b [u8]) 
 }
 
 /// Downloads what is missing and finishes.
-pub(super) fn complete(storage: &mut Storage, info: &Info) {
+pub fn complete(storage: &mut Storage, info: &Info) {
     let missing: Vec<_> = storage.needed().iter().filter(|piece| !storage.have().has(*piece)).collect();
     fill(storage, info, missing.into_iter());
     storage.finish().unwrap();
 }
 
 /// Downloads everything, written in one call.
-pub(super) fn complete_in_one_call(storage: &mut Storage, info: &Info) {
+pub fn complete_in_one_call(storage: &mut Storage, info: &Info) {
     let bytes = bytes_of(info);
     let spans = info.geometry.iter().flat_map(|piece| info.geometry.spans(piece));
     storage.write(&spans.map(|span| part_of(info, &bytes, span)).collect::<Vec<_>>()).unwrap();
@@ -70,7 +70,7 @@ pub(super) fn complete_in_one_call(storage: &mut Storage, info: &Info) {
 }
 
 /// Compares every wanted file below `root` with the torrent's bytes.
-pub(super) fn assert_files(info: &Info, root: &Path) {
+pub fn assert_files(info: &Info, root: &Path) {
     let bytes = bytes_of(info);
     for file in info.files.iter().filter(|file| !file.padding) {
         let mut path = root.to_path_buf();

@@ -1,6 +1,6 @@
 //! Torrents and folders for the tests of this room.
 
-mod flow;
+pub mod flow;
 mod in_the_way;
 mod selected;
 mod small_disk;
