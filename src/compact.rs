@@ -33,6 +33,26 @@ pub fn write(address: SocketAddr, out: &mut Vec<u8>) {
     out.extend_from_slice(&address.port().to_be_bytes());
 }
 
+/// The bytes of an address without its port: four for IPv4 and for IPv4 mapped into IPv6, else sixteen.
+pub fn ip_bytes(ip: IpAddr) -> Vec<u8> {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+/// The address of so many bytes, four or sixteen; IPv4 mapped into IPv6 comes out as IPv4.
+pub fn read_ip(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(bytes).ok().map(|octets| IpAddr::from(octets).to_canonical());
+    v4().or_else(v6)
+}
+
+/// One address has one name: IPv4 mapped into IPv6 is IPv4, and scope and flow are no part of it.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// Whether a stranger's word is enough to dial this address: it has a port and can be one host's.
 pub fn is_dialable(address: SocketAddr) -> bool {
     let ip = address.ip();

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::compact::ip_bytes;
 use crate::sha1::digest as sha1;
 
 /// The length of a filter, in bytes; fixed by BEP 33.
@@ -30,10 +31,7 @@ impl Bloom {
 
     /// Puts an address in.
     pub fn insert(&mut self, ip: IpAddr) {
-        let hash = match ip.to_canonical() {
-            IpAddr::V4(ip) => sha1(&ip.octets()),
-            IpAddr::V6(ip) => sha1(&ip.octets()),
-        };
+        let hash = sha1(&ip_bytes(ip));
         for bit in [[hash[0], hash[1]], [hash[2], hash[3]]] {
             let bit = usize::from(u16::from_le_bytes(bit)) % (BLOOM_BYTES * 8);
             self.0[bit / 8] |= 1 << (bit % 8);

@@ -9,6 +9,7 @@ use super::limiter::Limiter;
 use super::lookup::Lookup;
 use super::node_id::{fits, id_for, is_local, random_id, random_id_sharing};
 use super::reach::Reach;
+use super::secret::Secret;
 use super::store::Store;
 use super::table::{K, Table};
 use super::token::Tokens;
@@ -29,8 +30,12 @@ const DEADLINE: Duration = Duration::from_millis(2500);
 /// Queries of ours that wait for an answer: what all look-ups together may have in flight.
 const MAX_PENDING: usize = 512;
 
-/// Entry points remembered: bootstrap nodes, saved ones, those that peers and torrents named.
+/// Entry points remembered: bootstrap nodes and saved ones.
 const MAX_ENTRIES: usize = 64;
+
+/// Nodes that peers and torrents named, remembered as entry points while we know few: a crowd that names thousands can't
+/// take the place of those we were given.
+const MAX_NAMED: usize = 16;
 
 /// Nodes somebody named that wait to be pinged.
 const MAX_TO_PING: usize = 64;
@@ -78,6 +83,7 @@ pub struct Counts {
 pub struct Engine {
     role: Role,
     sides: [Side; 2],
+    secret: Secret,
     tokens: Tokens,
     limiter: Limiter,
     reach: Reach,
@@ -86,6 +92,7 @@ pub struct Engine {
     next_walk: u64,
     searches: BTreeMap<InfoHash, Search>,
     entries: VecDeque<SocketAddr>,
+    named: VecDeque<SocketAddr>,
     to_ping: VecDeque<SocketAddr>,
     next_tend: Instant,
     counts: Counts,
@@ -142,8 +149,8 @@ enum Why {
 }
 
 impl Engine {
-    /// A node that knows nobody.
-    pub fn new(role: Role, mut dice: Dice, now: Instant) -> Self {
+    /// A node that knows nobody. Its tokens and transactions are made with `secret`, everything else by dice.
+    pub fn new(role: Role, secret: Secret, mut dice: Dice, now: Instant) -> Self {
         let side = |active: bool, dice: &mut Dice| {
             let id = random_id(dice);
             Side {
@@ -161,7 +168,8 @@ impl Engine {
         Self {
             role,
             sides,
-            tokens: Tokens::new(&mut dice, now),
+            tokens: Tokens::new(secret.clone(), now),
+            secret,
             limiter: Limiter::new(now),
             reach: Reach::new(now),
             pending: HashMap::new(),
@@ -169,6 +177,7 @@ impl Engine {
             next_walk: 0,
             searches: BTreeMap::new(),
             entries: VecDeque::new(),
+            named: VecDeque::new(),
             to_ping: VecDeque::new(),
             next_tend: now,
             counts: Counts::default(),
@@ -187,20 +196,35 @@ impl Engine {
             self.entries.pop_front();
         }
         self.entries.push_back(address);
-        let side = self.side(address.is_ipv4());
+        self.enter_soon(address, now);
+    }
+
+    fn enter_soon(&mut self, by: SocketAddr, now: Instant) {
+        let side = self.side(by.is_ipv4());
         if side.table.len() < K && !side.entering {
             side.enter_at = now;
         }
         self.retry_searches(now);
     }
 
+    /// From where the network can be entered.
+    fn entries(&self, v4: bool) -> Vec<SocketAddr> {
+        self.entries.iter().chain(&self.named).copied().filter(|entry| entry.is_ipv4() == v4).collect()
+    }
+
     /// A node someone named, a peer or a torrent: it is asked whether it is there.
     pub fn add_node(&mut self, address: SocketAddr, now: Instant) {
-        if is_dialable(address) && self.to_ping.len() < MAX_TO_PING && !self.to_ping.contains(&address) {
-            self.to_ping.push_back(address);
+        if !is_dialable(address) {
+            return;
         }
-        if self.side(address.is_ipv4()).table.len() < K {
-            self.add_entry(address, now);
+        self.ping_later(address);
+        if self.side(address.is_ipv4()).table.len() < K && !self.entries(address.is_ipv4()).contains(&address)
+        {
+            if self.named.len() == MAX_NAMED {
+                self.named.pop_front();
+            }
+            self.named.push_back(address);
+            self.enter_soon(address, now);
         }
     }
 
@@ -320,8 +344,7 @@ impl Engine {
     /// Few nodes known: walk to our own id, from wherever we can.
     fn enter(&mut self, now: Instant) {
         for v4 in [true, false] {
-            let entries: Vec<_> =
-                self.entries.iter().copied().filter(|entry| entry.is_ipv4() == v4).collect();
+            let entries = self.entries(v4);
             let side = self.side(v4);
             if !side.wants_to_enter() || side.enter_at > now {
                 continue;
@@ -358,7 +381,7 @@ impl Engine {
     }
 
     fn start_walk(&mut self, target: NodeId, v4: bool, why: Why, now: Instant) -> bool {
-        let entries: Vec<_> = self.entries.iter().copied().filter(|entry| entry.is_ipv4() == v4).collect();
+        let entries = self.entries(v4);
         let known = self.side(v4).table.closest(target, 2 * K);
         let lookup = Lookup::new(target, &known, &entries);
         if lookup.is_over() {
@@ -404,9 +427,6 @@ impl Engine {
             Why::Enter => {
                 let side = self.side(walk.v4);
                 side.entering = false;
-                if side.table.len() >= K {
-                    side.tries = side.tries.max(1);
-                }
                 self.retry_searches(now);
             }
             Why::Search(info_hash) => {
@@ -422,7 +442,8 @@ impl Engine {
         if !side.active {
             return;
         }
-        let mut key = self.dice.roll() as u32;
+        // A number that nobody foresees: whoever did could answer in the name of the node that is asked.
+        let mut key = u32::from_be_bytes(self.secret.mark(&[b"ask", &self.counts.asked.to_be_bytes()]));
         while self.pending.contains_key(&key) {
             key = key.wrapping_add(1);
         }

@@ -3,6 +3,7 @@
 pub mod node_id; // distances, and ids that fit an address
 pub mod bloom; //   how many peers a swarm has, in 256 bytes
 pub mod krpc; //    the packets
+pub mod secret; //  what only we know
 pub mod token; //   proof that whoever announces gets what is sent to its address
 pub mod limiter; // how many queries are answered, to each address and in all
 pub mod reach; //   whether strangers reach us

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::engine::{Engine, Role};
 use super::krpc::MAX_PACKET_BYTES;
+use super::secret::Secret;
 use crate::dice::Dice;
 use crate::envelope::{Receiver, Sender, TryRecvError, bounded, unbounded};
-use crate::id::InfoHash;
+use crate::id::{InfoHash, random_bytes};
 use crate::sys::{Doorbell, bind_udp, wait_any};
 use crate::thread;
 
@@ -183,7 +184,9 @@ impl Worker {
         };
         let port = sockets[0].local_addr().map_or(0, |address| address.port());
         let role = Role { families: [has(true), has(false)], read_only: config.read_only, port };
-        let mut engine = Engine::new(role, Dice::from_kernel(), now);
+        let mut secret = [0; 16];
+        random_bytes(&mut secret);
+        let mut engine = Engine::new(role, Secret::new(secret), Dice::from_kernel(), now);
         config.saved.iter().for_each(|address| engine.add_entry(*address, now));
         let enter_at = Some(now + config.patience);
         Self { sockets, engine, inbox, post, tell: HashMap::new(), bootstrap: config.bootstrap, enter_at }

@@ -22,11 +22,8 @@ pub const MAX_PEERS: usize = 500;
 /// Peers kept in all, which bounds the store to about six megabytes.
 pub const MAX_PEERS_IN_ALL: usize = 50_000;
 
-/// Torrents one host may announce: a busy seedbox is announced near us for far fewer.
-pub const MAX_TORRENTS_PER_HOST: usize = 200;
-
-/// Peers in one answer: with eight nodes it stays below 800 bytes, which no network cuts.
-pub const MAX_ANSWERED: usize = 50;
+/// Announces of one host, of a torrent at a port each: a busy seedbox is announced near us for far fewer torrents.
+pub const MAX_ANNOUNCES_PER_HOST: usize = 200;
 
 /// Announced peers by torrent, those near us first.
 #[derive(Clone, Debug)]
@@ -50,7 +47,7 @@ impl Store {
         Self { ours, torrents: BTreeMap::new(), by_host: HashMap::new(), peers: 0, swept: now }
     }
 
-    /// A peer announced a torrent; false when there is no room for it.
+    /// A peer announced a torrent; false when there is no room for it: of the torrent, of its host, or in all.
     pub fn announce(&mut self, info_hash: InfoHash, peer: SocketAddr, seed: bool, now: Instant) -> bool {
         self.sweep(now);
         let key = self.key(info_hash);
@@ -61,7 +58,7 @@ impl Store {
         }
         let held = self.torrents.get(&key).map_or(0, BTreeMap::len);
         let of_host = self.by_host.get(&peer.ip()).copied().unwrap_or(0);
-        if held >= MAX_PEERS || of_host >= MAX_TORRENTS_PER_HOST || !self.make_room(key, held > 0) {
+        if held >= MAX_PEERS || of_host >= MAX_ANNOUNCES_PER_HOST || !self.make_room(key, held > 0) {
             return false;
         }
         self.torrents.entry(key).or_default().insert(peer, announced);
@@ -70,7 +67,7 @@ impl Store {
         true
     }
 
-    /// Up to [`MAX_ANSWERED`] peers of a torrent, any of them as likely.
+    /// The peers of a torrent, in no order that means anything.
     pub fn peers(
         &self,
         info_hash: InfoHash,
@@ -80,10 +77,7 @@ impl Store {
     ) -> Vec<SocketAddr> {
         let alive = self.alive(info_hash, now).filter(|(_, seed)| !(no_seeds && *seed));
         let mut peers: Vec<_> = alive.map(|(peer, _)| peer).collect();
-        if peers.len() > MAX_ANSWERED {
-            dice.shuffle(&mut peers);
-            peers.truncate(MAX_ANSWERED);
-        }
+        dice.shuffle(&mut peers);
         peers
     }
 
@@ -173,7 +167,9 @@ mod tests {
         let mut store = Store::new(random_id(&mut dice), start);
         let hash = InfoHash::new([5; 20]);
         assert!(store.announce(hash, peer(1), true, start) && store.announce(hash, peer(2), false, start));
-        assert_eq!(store.peers(hash, false, &mut dice, start), [peer(1), peer(2)]);
+        let mut both = store.peers(hash, false, &mut dice, start);
+        both.sort();
+        assert_eq!(both, [peer(1), peer(2)]);
         assert_eq!(store.peers(hash, true, &mut dice, start), [peer(2)]);
         assert!(store.swarm(hash, start).is_some_and(|(seeds, _)| (seeds.estimate() - 1.0).abs() < 0.01));
         assert!(store.announce(hash, peer(2), false, start + ANNOUNCE_LIFE / 2));
@@ -199,12 +195,12 @@ mod tests {
         assert_eq!(store.peers(near, false, &mut dice, now), [peer(1)]);
         let flood = (0..100_000)
             .filter(|_| store.announce(InfoHash::new(*random_id(&mut dice).as_bytes()), peer(7), false, now));
-        assert!(flood.count() <= MAX_TORRENTS_PER_HOST + MAX_TORRENTS);
-        assert!(store.by_host[&peer(7).ip()] <= MAX_TORRENTS_PER_HOST);
+        assert!(flood.count() <= MAX_ANNOUNCES_PER_HOST + MAX_TORRENTS);
+        assert!(store.by_host[&peer(7).ip()] <= MAX_ANNOUNCES_PER_HOST);
         for number in 0..2 * MAX_PEERS as u32 {
             store.announce(near, peer(1_000_000 + number), false, now);
         }
-        assert_eq!(store.peers(near, false, &mut dice, now).len(), MAX_ANSWERED);
+        assert_eq!(store.peers(near, false, &mut dice, now).len(), MAX_PEERS);
         assert_eq!(store.torrents.values().next().map(BTreeMap::len), Some(MAX_PEERS));
     }
 }

@@ -69,6 +69,10 @@ impl Table {
         if self.is_crowded(contact) {
             return;
         }
+        // A node that was started anew, with another id.
+        self.buckets
+            .iter_mut()
+            .for_each(|bucket| bucket.nodes.retain(|known| !known.contact.crowds(contact)));
         while self.buckets.len() <= at {
             self.buckets.push(Bucket { nodes: Vec::new(), waiting: Vec::new(), changed: now });
         }
@@ -188,12 +192,19 @@ impl Table {
 
     /// Whether its host has another node here: one stranger's machine gets one place.
     fn is_crowded(&self, contact: Contact) -> bool {
-        let Contact { id, address } = contact;
-        let nodes = || self.buckets.iter().flat_map(|bucket| &bucket.nodes).map(|node| node.contact);
-        if is_local(address.ip()) {
-            return nodes().any(|known| known.address == address && known.id != id);
-        }
-        nodes().any(|known| known.address.ip() == address.ip() && known.id != id)
+        let mut nodes = self.buckets.iter().flat_map(|bucket| &bucket.nodes);
+        nodes.any(|known| !known.is_bad() && known.contact.crowds(contact))
+    }
+}
+
+impl Contact {
+    /// Whether it is another node in the place that this one would have.
+    fn crowds(self, other: Self) -> bool {
+        let same_place = match is_local(other.address.ip()) {
+            true => self.address == other.address,
+            false => self.address.ip() == other.address.ip(),
+        };
+        same_place && self.id != other.id
     }
 }
 

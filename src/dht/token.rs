@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::dice::Dice;
-use crate::sha1::digest as sha1;
+use super::secret::Secret;
+use crate::compact::ip_bytes;
 
-/// How long a secret makes tokens; they are good for one to two of these (BEP 5: five and ten minutes).
-const SECRET_LIFE: Duration = Duration::from_secs(5 * 60);
+/// For how long tokens are the same; they are good for one to two of these (BEP 5: five and ten minutes).
+const AGE: Duration = Duration::from_secs(5 * 60);
 
 /// The length of our tokens, in bytes: nobody guesses 2⁶⁴ within ten minutes.
 const TOKEN_BYTES: usize = 8;
@@ -15,53 +15,34 @@ const TOKEN_BYTES: usize = 8;
 /// Makes tokens and knows its own.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    present: [u8; 16],
-    former: [u8; 16],
+    secret: Secret,
     since: Instant,
 }
 
 impl Tokens {
-    /// With fresh secrets.
-    pub fn new(dice: &mut Dice, now: Instant) -> Self {
-        Self { present: secret(dice), former: secret(dice), since: now }
+    /// Those of this secret.
+    pub const fn new(secret: Secret, now: Instant) -> Self {
+        Self { secret, since: now }
     }
 
     /// The token for whoever is at this address.
-    pub fn give(&mut self, ip: IpAddr, dice: &mut Dice, now: Instant) -> [u8; TOKEN_BYTES] {
-        self.age(dice, now);
-        token(&self.present, ip)
+    pub fn give(&self, ip: IpAddr, now: Instant) -> [u8; TOKEN_BYTES] {
+        self.token(self.age(now), ip)
     }
 
     /// Whether we gave this token to this address, not long ago.
-    pub fn know(&mut self, given: &[u8], ip: IpAddr, dice: &mut Dice, now: Instant) -> bool {
-        self.age(dice, now);
-        given == token(&self.present, ip) || given == token(&self.former, ip)
+    pub fn know(&self, given: &[u8], ip: IpAddr, now: Instant) -> bool {
+        let age = self.age(now);
+        (age.saturating_sub(1)..=age).any(|age| given == self.token(age, ip))
     }
 
-    fn age(&mut self, dice: &mut Dice, now: Instant) {
-        let age = now.saturating_duration_since(self.since);
-        if age < SECRET_LIFE {
-            return;
-        }
-        self.former = if age < 2 * SECRET_LIFE { self.present } else { secret(dice) };
-        self.present = secret(dice);
-        self.since = now;
+    fn age(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.since).as_secs() / AGE.as_secs()
     }
-}
 
-/// Dice of the kernel's seed are chance enough for a secret that lives ten minutes and is never shown.
-fn secret(dice: &mut Dice) -> [u8; 16] {
-    let halves = [dice.roll().to_ne_bytes(), dice.roll().to_ne_bytes()];
-    halves.as_flattened().try_into().expect("twice eight is sixteen")
-}
-
-fn token(secret: &[u8; 16], ip: IpAddr) -> [u8; TOKEN_BYTES] {
-    let mut bytes = secret.to_vec();
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => bytes.extend(ip.octets()),
-        IpAddr::V6(ip) => bytes.extend(ip.octets()),
+    fn token(&self, age: u64, ip: IpAddr) -> [u8; TOKEN_BYTES] {
+        self.secret.mark(&[b"token", &age.to_be_bytes(), &ip_bytes(ip)])
     }
-    sha1(&bytes)[..TOKEN_BYTES].try_into().expect("a SHA-1 is longer")
 }
 
 #[cfg(test)]
@@ -70,20 +51,17 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_its_address_and_for_ten_minutes_at_most() {
-        let (mut dice, start) = (Dice::from_seed(1), Instant::now());
-        let mut tokens = Tokens::new(&mut dice, start);
+        let start = Instant::now();
+        let tokens = Tokens::new(Secret::new([1; 16]), start);
         let (one, other): (IpAddr, IpAddr) = ("1.2.3.4".parse().unwrap(), "1.2.3.5".parse().unwrap());
-        let given = tokens.give(one, &mut dice, start);
-        assert!(tokens.know(&given, one, &mut dice, start));
-        assert!(!tokens.know(&given, other, &mut dice, start));
-        assert!(!tokens.know(b"", one, &mut dice, start));
-        assert!(tokens.know(&given, one, &mut dice, start + SECRET_LIFE));
-        assert_ne!(tokens.give(one, &mut dice, start + SECRET_LIFE), given);
-        assert!(!tokens.know(&given, one, &mut dice, start + 2 * SECRET_LIFE));
-        let idle = tokens.give(one, &mut dice, start + 2 * SECRET_LIFE);
-        assert!(
-            !tokens.know(&idle, one, &mut dice, start + 20 * SECRET_LIFE),
-            "a long sleep ends both secrets"
-        );
+        let given = tokens.give(one, start);
+        assert!(tokens.know(&given, one, start));
+        assert!(!tokens.know(&given, other, start));
+        assert!(!tokens.know(b"", one, start));
+        assert!(tokens.know(&given, one, start + 2 * AGE - Duration::from_secs(1)));
+        assert_ne!(tokens.give(one, start + AGE), given);
+        assert!(!tokens.know(&given, one, start + 2 * AGE));
+        assert!(!tokens.know(&given, one, start + 20 * AGE));
+        assert!(!Tokens::new(Secret::new([2; 16]), start).know(&given, one, start));
     }
 }

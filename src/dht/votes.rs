@@ -12,7 +12,7 @@ const MAX_VOTERS: usize = 40;
 /// One count of votes.
 #[derive(Clone, Debug, Default)]
 pub struct Votes {
-    cast: BTreeSet<(IpAddr, [u8; 3])>,
+    cast: BTreeSet<(IpAddr, [u8; 4])>,
 }
 
 impl Votes {
@@ -30,18 +30,11 @@ impl Votes {
     }
 }
 
-/// Whose neighbours vote alike: a /24, or a /24 of IPv6's far larger networks.
-fn network_of(ip: IpAddr) -> [u8; 3] {
+/// Whose neighbours vote alike: a /24 of IPv4, or the /32 that a provider of IPv6 has.
+fn network_of(ip: IpAddr) -> [u8; 4] {
     match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.octets()[..3].try_into().expect("three of four"),
-        IpAddr::V6(ip) => {
-            let octets = ip.octets();
-            [
-                octets[1] ^ octets[0].rotate_left(3),
-                octets[2] ^ octets[4].rotate_left(3),
-                octets[3] ^ octets[5],
-            ]
-        }
+        IpAddr::V4(ip) => [0, ip.octets()[0], ip.octets()[1], ip.octets()[2]],
+        IpAddr::V6(ip) => *ip.octets().first_chunk().expect("sixteen are more than four"),
     }
 }
 
@@ -58,5 +51,10 @@ mod tests {
         }
         assert!((0..3).all(|net| votes.cast([10, 9, net, 1].into(), ours).is_none()));
         assert_eq!(votes.cast([10, 9, 3, 1].into(), ours), Some(ours));
+
+        let lie = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 6]);
+        for subnet in 0..100 {
+            assert_eq!(votes.cast(IpAddr::from([0x2001, 0x7, subnet, subnet, 0, 0, 0, 1]), lie), None);
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::PeerError;
 use super::greeting::{Greeted, Host, Known, answer};
+use crate::compact::canonical;
 use crate::envelope::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use crate::id::InfoHash;
 use crate::sys::{self, Doorbell};
@@ -179,8 +180,7 @@ fn accept(socket: &TcpListener, letters: &Sender<Letter>, bell: &Doorbell, close
         }
         match socket.accept() {
             Ok((stream, address)) => {
-                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                if letters.send(Letter::Accepted(stream, address)).is_err() {
+                if letters.send(Letter::Accepted(stream, canonical(address))).is_err() {
                     return;
                 }
             }

@@ -12,7 +12,7 @@ pub use bans::{HOST_BANS, MAX_BANS};
 pub(crate) use priority::crc32c;
 pub use priority::priority;
 
-use crate::compact::is_dialable;
+use crate::compact::{canonical, is_dialable};
 use crate::dice::Dice;
 use bans::Bans;
 
@@ -305,11 +305,11 @@ impl Swarm {
     }
 }
 
-/// One host has one name: IPv4 mapped into IPv6 is IPv4, and scope and flow are no part of an address.
+/// One host has one name; but a link-local address means nothing without its scope.
 fn plain(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => address,
-        _ => SocketAddr::new(address.ip().to_canonical(), address.port()),
+        _ => canonical(address),
     }
 }
 

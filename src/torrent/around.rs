@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Letter, Torrent};
+use crate::compact::canonical;
 use crate::peer_key::PeerKey;
 use crate::swarm::Source;
 
@@ -47,7 +48,7 @@ impl Torrent<'_> {
         if let (Some(dht), Some(peer), false) =
             (&self.task.finding.around.dht, self.peers.get(key), self.is_private())
         {
-            dht.add_node(SocketAddr::new(peer.address.ip().to_canonical(), port));
+            dht.add_node(canonical(SocketAddr::new(peer.address.ip(), port)));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::bencode::{Value, decode};
@@ -162,7 +162,7 @@ impl Answer {
                 .and_then(Value::as_bytes)
                 .filter(|id| id.len() <= MAX_TRACKER_ID)
                 .map(<[u8]>::to_vec),
-            external_ip: answer.get("external ip").and_then(Value::as_bytes).and_then(ip_of_bytes),
+            external_ip: answer.get("external ip").and_then(Value::as_bytes).and_then(compact::read_ip),
         })
     }
 }
@@ -216,12 +216,7 @@ fn dictionary(body: &[u8]) -> Result<Value<'_>, Problem> {
 /// up names for a stranger.
 fn peer_in_dictionary(entry: Value<'_>) -> Option<SocketAddr> {
     let ip: IpAddr = entry.get("ip")?.as_str()?.trim_matches(['[', ']']).parse().ok()?;
-    Some(SocketAddr::new(ip.to_canonical(), entry.get("port")?.as_int()?))
-}
-
-fn ip_of_bytes(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(|ip| IpAddr::V4(Ipv4Addr::from(ip)));
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|ip| IpAddr::V6(Ipv6Addr::from(ip)).to_canonical())).ok()
+    Some(compact::canonical(SocketAddr::new(ip, entry.get("port")?.as_int()?)))
 }
 
 /// What a tracker knows of one swarm (BEP 48).

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::desk::{Clerk, Counted};
 use super::query::{DEFAULT_NUM_WANT, MAX_NUM_WANT};
 use super::swarms::{Guest, Taker, Wanted};
-use crate::compact;
+use crate::compact::{self, canonical};
 use crate::id::PeerId;
 use crate::tracker::udp_packet::{Announce, Request, Response};
 
@@ -19,7 +19,7 @@ const ANNOUNCED: u32 = 1;
 /// Answers a packet that came from this address into `out`; leaves it empty for what is best met with silence.
 /// Who hasn't proven its address by a connection id gets no more bytes than it sent.
 pub fn answer(clerk: &mut Clerk, packet: &[u8], from: SocketAddr, out: &mut Vec<u8>) {
-    let asker = SocketAddr::new(from.ip().to_canonical(), from.port());
+    let asker = canonical(from);
     let Some(request) = Request::decode(packet) else { return clerk.count(Counted::UdpRefused) };
     let (connection, transaction) = match &request {
         Request::Connect { transaction } => {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::bencode::{self, BencodeError, Dict, Value};
+use crate::compact::{ip_bytes, read_ip};
 use crate::text;
 
 /// The number of the extension handshake itself.
@@ -125,9 +126,9 @@ impl ExtensionHandshake {
             .put_some("v", self.version.as_ref())
             .put_some("reqq", self.reqq)
             .put_some("p", self.listen_port)
-            .put_some("yourip", self.your_ip.map(octets))
-            .put_some("ipv4", self.other_ips[0].map(octets))
-            .put_some("ipv6", self.other_ips[1].map(octets));
+            .put_some("yourip", self.your_ip.map(ip_bytes))
+            .put_some("ipv4", self.other_ips[0].map(ip_bytes))
+            .put_some("ipv6", self.other_ips[1].map(ip_bytes));
         bencode::encode(dict)
     }
 }
@@ -174,19 +175,8 @@ fn version(value: Value<'_>) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Four bytes are IPv4, sixteen IPv6; IPv4 mapped into IPv6 comes out as IPv4.
 fn ip(value: Value<'_>) -> Option<IpAddr> {
-    let bytes = value.as_bytes()?;
-    let v4 = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
-    let v6 = || <[u8; 16]>::try_from(bytes).ok().map(|octets| IpAddr::from(octets).to_canonical());
-    v4().or_else(v6)
-}
-
-fn octets(ip: IpAddr) -> Vec<u8> {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    }
+    read_ip(value.as_bytes()?)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::bencode::{self, BencodeError, Dict, Value};
-use crate::compact;
+use crate::compact::{self, canonical};
 
 /// The most addresses that one message adds, and the most that it drops: BEP 11's number. What a peer sends
 /// beyond it is left out.
@@ -224,10 +224,6 @@ fn share<T>(mut v4: Vec<T>, mut v6: Vec<T>) -> Vec<T> {
     v6.truncate(MAX_PEX_PEERS - v4.len());
     v4.append(&mut v6);
     v4
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// 0 for what packs into six bytes, 1 for eighteen.

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use super::Engine;
 use crate::bencode::{Value, decode};
+use crate::compact::{V4_BYTES, V6_BYTES, canonical};
+use crate::dht::bloom::BLOOM_BYTES;
 use crate::dht::krpc::{Answer, Ask, Body, Contact, MAX_TRANSACTION_BYTES, Packet, Want};
 use crate::dht::node_id::place_of;
 use crate::dht::table::K;
@@ -15,6 +17,15 @@ const PROTOCOL_ERROR: i64 = 203;
 
 /// BEP 5: "Method Unknown".
 const METHOD_UNKNOWN: i64 = 204;
+
+/// The longest of our answers, in bytes: what every network carries in one piece (RFC 8200: 1,280 with the heads).
+pub const MAX_ANSWER_BYTES: usize = 1232;
+
+/// What an answer takes without nodes, peers and filters, the longest transaction included.
+const BARE_BYTES: usize = 150;
+
+/// Peers in an answer: more would be of no use to whoever asks several nodes.
+const MAX_VALUES: usize = 50;
 
 impl Engine {
     pub(super) fn got_query(
@@ -68,19 +79,16 @@ impl Engine {
             Ask::FindNode { target, want } => answer.nodes = self.near(target, want, from),
             Ask::GetPeers { info_hash, want, scrape, no_seeds } => {
                 answer.values = side.store.peers(info_hash, no_seeds, &mut self.dice, now);
-                if scrape {
-                    answer.swarm = side.store.swarm(info_hash, now);
-                    // Filters and a full list would not fit one packet everywhere.
-                    answer.values.truncate(20);
-                }
-                answer.token = Some(self.tokens.give(from.ip(), &mut self.dice, now).to_vec());
+                answer.swarm = scrape.then(|| side.store.swarm(info_hash, now)).flatten();
+                answer.token = Some(self.tokens.give(from.ip(), now).to_vec());
                 answer.nodes = self.near(place_of(info_hash), want, from);
+                answer.values.truncate(room_for_values(&answer, from));
             }
             Ask::Announce { info_hash, port, token, seed } => {
-                if !self.tokens.know(&token, from.ip(), &mut self.dice, now) {
+                if !self.tokens.know(&token, from.ip(), now) {
                     return Body::Refusal { code: PROTOCOL_ERROR, text: "bad token".into() };
                 }
-                let peer = SocketAddr::new(from.ip().to_canonical(), port.unwrap_or(from.port()));
+                let peer = canonical(SocketAddr::new(from.ip(), port.unwrap_or(from.port())));
                 // A full store is ours to worry about: who announces has done its part.
                 side.store.announce(info_hash, peer, seed, now);
             }
@@ -99,4 +107,17 @@ impl Engine {
         let near = sides.flat_map(|(side, _)| side.table.closest(target, K));
         near.filter(|contact| contact.address != from).collect()
     }
+}
+
+/// How many peers an answer to this address has room for, beside the nodes and filters it holds.
+fn room_for_values(answer: &Answer, to: SocketAddr) -> usize {
+    let nodes: usize = answer.nodes.iter().map(|node| 20 + packed_bytes(node.address)).sum();
+    // `4:BFsd256:` and the filter; `18:` and the address.
+    let filters = if answer.swarm.is_some() { 2 * (10 + BLOOM_BYTES) } else { 0 };
+    let value = 3 + packed_bytes(to);
+    (MAX_ANSWER_BYTES - BARE_BYTES).saturating_sub(nodes + filters).min(MAX_VALUES * value) / value
+}
+
+fn packed_bytes(address: SocketAddr) -> usize {
+    if address.is_ipv4() { V4_BYTES } else { V6_BYTES }
 }

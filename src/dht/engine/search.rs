@@ -34,7 +34,7 @@ pub struct Search {
     pub found: bool,
     /// Rounds in a row that found nobody.
     pub vain: u32,
-    /// Whether a round without any node to ask has passed: new entry points start it at once.
+    /// Whether no node has answered in this round: after it, new entry points start the next one at once.
     pub stranded: bool,
 }
 
@@ -74,8 +74,8 @@ impl Engine {
             let Some(search) = self.searches.get_mut(&info_hash) else { continue };
             search.running = running;
             search.found = false;
+            search.stranded = true;
             if running == 0 {
-                search.stranded = true;
                 search.next = now + SOON + spread;
             }
             self.look_at_home(info_hash, now);
@@ -114,10 +114,12 @@ impl Engine {
         let spread = Duration::from_millis(self.dice.below(2000) as u64);
         let Some(search) = self.searches.get_mut(&info_hash) else { return };
         search.running = search.running.saturating_sub(1);
-        search.vain = if search.found { 0 } else { (search.vain + 1).min(16) };
-        search.stranded = closest.is_empty();
-        let wait = if search.found { AGAIN } else { (SOON * 2_u32.pow(search.vain - 1)).min(AGAIN) };
-        search.next = now + wait + spread;
+        search.stranded &= closest.is_empty();
+        if search.running == 0 {
+            search.vain = if search.found { 0 } else { (search.vain + 1).min(16) };
+            let wait = if search.found { AGAIN } else { (SOON * 2_u32.pow(search.vain - 1)).min(AGAIN) };
+            search.next = now + wait + spread;
+        }
         let Some(port) = search.port else { return };
         // Behind a router the port that packets come from may be another, and is the one that works.
         let port = (port != self.role.port).then_some(port);

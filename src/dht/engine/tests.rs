@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 const ROLE: Role = Role { families: [true, true], read_only: false, port: 6881 };
 
 fn engine(now: Instant) -> Engine {
-    Engine::new(ROLE, Dice::from_seed(1), now)
+    Engine::new(ROLE, Secret::new([1; 16]), Dice::from_seed(1), now)
 }
 
 fn stranger(number: u32) -> SocketAddr {
@@ -38,7 +38,7 @@ fn reply(engine: &mut Engine, to: SocketAddr) -> Option<Body> {
     packets.retain(|(address, _)| *address == to);
     assert!(packets.len() <= 1, "one answer a query");
     let (_, bytes) = packets.pop()?;
-    assert!(bytes.len() <= 1200, "{} bytes", bytes.len());
+    assert!(bytes.len() <= answer::MAX_ANSWER_BYTES, "{} bytes", bytes.len());
     Some(Packet::decode(&bytes).unwrap().body)
 }
 
@@ -70,7 +70,8 @@ fn who_announces_with_its_token_is_told_to_others() {
 #[test]
 fn a_read_only_node_asks_and_answers_nobody() {
     let now = Instant::now();
-    let mut engine = Engine::new(Role { read_only: true, ..ROLE }, Dice::from_seed(1), now);
+    let mut engine =
+        Engine::new(Role { read_only: true, ..ROLE }, Secret::new([1; 16]), Dice::from_seed(1), now);
     engine.got(stranger(1), &query(Ask::Ping), now);
     assert_eq!(reply(&mut engine, stranger(1)), None);
     engine.add_entry(stranger(2), now);
@@ -99,6 +100,7 @@ fn a_node_that_no_stranger_reaches_says_so_and_takes_it_back() {
         now += Duration::from_secs(60);
     }
     engine.tick(now);
+    engine.take_packets();
     assert!(says_read_only(&mut engine, now));
     ask(&mut engine, stranger(1000), &query(Ask::Ping), now);
     assert!(!says_read_only(&mut engine, now), "one has come, and was answered");
@@ -255,4 +257,77 @@ fn who_is_asked_by_others_finds_what_they_announced() {
     engine.find(hash, None, now);
     engine.tick(now);
     assert_eq!(engine.take_found(), [(hash, vec![SocketAddr::new(stranger(1).ip(), 7000)])]);
+}
+
+/// Answers every query it has sent, as nodes that see us at `seen`; gives whom it asked for nodes near which id.
+fn answer_all(engine: &mut Engine, seen: SocketAddr, now: Instant) -> Vec<NodeId> {
+    let mut targets = Vec::new();
+    for (to, bytes) in engine.take_packets() {
+        let packet = Packet::decode(&bytes).unwrap();
+        if let Body::Query { ask: Ask::FindNode { target, .. }, .. } = packet.body {
+            targets.push(target);
+        }
+        let IpAddr::V4(ip) = to.ip() else { continue };
+        let id = id_for(to.ip(), &mut Dice::from_seed(u32::from(ip).into()));
+        let body = Body::Answer(Box::new(Answer { ip: Some(seen), ..Answer::of(id) }));
+        engine.got(to, &Packet { transaction: packet.transaction, body }.encode(), now);
+    }
+    targets
+}
+
+#[test]
+fn who_learns_its_address_on_its_first_walk_walks_to_its_new_place() {
+    let now = Instant::now();
+    let mut engine = engine(now);
+    (0..20).for_each(|number| engine.add_entry(stranger(number * 256), now));
+    let (first, mut asked) = (engine.id(true), Vec::new());
+    for _ in 0..50 {
+        engine.tick(now);
+        asked.extend(answer_all(&mut engine, "88.77.66.55:6881".parse().unwrap(), now));
+    }
+    let ours = engine.id(true);
+    assert!(ours != first && engine.known() >= K);
+    assert!(asked.contains(&first) && asked.contains(&ours));
+}
+
+#[test]
+fn a_crowd_of_named_nodes_leaves_the_given_ones_their_place() {
+    let now = Instant::now();
+    let mut engine = engine(now);
+    let given = stranger(1);
+    engine.add_entry(given, now);
+    (1000..3000).for_each(|number| engine.add_node(stranger(number), now));
+    engine.tick(now);
+    assert!(engine.take_packets().iter().any(|(to, _)| *to == given));
+    assert!(engine.entries(true).len() <= 1 + MAX_NAMED);
+}
+
+#[test]
+fn the_longest_answers_fit_a_packet() {
+    let start = Instant::now();
+    let mut engine = engine(start);
+    let v6 = |number: u16| SocketAddr::new(IpAddr::from([0x2001, number, 0, 0, 0, 0, 0, 1]), 6881);
+    for number in 0..20_u16 {
+        for address in [stranger(u32::from(number) * 256), v6(number)] {
+            let id = id_for(address.ip(), &mut Dice::from_seed(number.into()));
+            engine.side(address.is_ipv4()).table.answered(Contact { id, address }, start);
+        }
+    }
+    let hash = InfoHash::new([1; 20]);
+    for number in 0..100_u16 {
+        let now = start + Duration::from_secs(number.into());
+        for from in [stranger(u32::from(number)), v6(number)] {
+            let token = ask(&mut engine, from, &get_peers(hash), now).token.unwrap();
+            ask(&mut engine, from, &announce(hash, token), now);
+        }
+    }
+    let both = Want { v4: true, v6: true };
+    for (number, scrape) in [(200, false), (201, true)] {
+        for from in [stranger(number), v6(number as u16)] {
+            let question = query(Ask::GetPeers { info_hash: hash, want: both, scrape, no_seeds: false });
+            let answer = ask(&mut engine, from, &question, start + Duration::from_secs(number.into()));
+            assert!(!answer.values.is_empty() && answer.nodes.len() == 2 * K);
+            assert_eq!(answer.swarm.is_some(), scrape);
+        }
+    }
 }

@@ -84,3 +84,20 @@ fn the_closest_come_in_order() {
     all.truncate(K);
     assert_eq!(table.closest(target, K), all);
 }
+
+#[test]
+fn a_node_that_was_started_anew_takes_the_place_of_its_dead_self() {
+    let (mut dice, now) = (Dice::from_seed(5), Instant::now());
+    let mut table = Table::new(random_id(&mut dice));
+    let old = Contact { id: random_id(&mut dice), address: address(1) };
+    let new = Contact { id: random_id(&mut dice), ..old };
+    table.answered(old, now);
+    table.answered(new, now);
+    assert_eq!(table.closest(old.id, K), [old], "the first lives still");
+    (0..MAX_FAILURES).for_each(|_| table.failed(old.address, now));
+    assert!(table.is_empty() && table.asked(new, now));
+    table.answered(new, now);
+    assert_eq!(table.closest(old.id, K), [new]);
+    let nodes = table.buckets.iter().map(|bucket| bucket.nodes.len()).sum::<usize>();
+    assert_eq!(nodes, 1, "the old one is forgotten");
+}

@@ -23,11 +23,7 @@ pub fn open(info: &Info, place: &Place) -> Result<Storage, StorageError> {
 }
 
 /// Opens, checks and prepares; gives how many pieces were there.
-pub fn ready(
-    info: &Info,
-    place: &Place,
-    selection: Selection,
-) -> Result<(Storage, u32), StorageError> {
+pub fn ready(info: &Info, place: &Place, selection: Selection) -> Result<(Storage, u32), StorageError> {
     let mut storage = Storage::open(Arc::new(info.clone()), place, selection)?;
     let have = storage.check(&GO, |_, _| {})?;
     storage.prepare(&Arc::default())?;

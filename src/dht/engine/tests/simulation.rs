@@ -78,7 +78,8 @@ impl Net {
                 }
                 _ => {
                     let role = Role { families: [true, false], read_only: false, port: 6881 };
-                    let mut engine = Engine::new(role, Dice::from_seed(dice.roll()), start);
+                    let secret = Secret::new([number as u8; 16]);
+                    let mut engine = Engine::new(role, secret, Dice::from_seed(dice.roll()), start);
                     engine.our_ip(address.ip(), start);
                     Player::Honest(Box::new(engine))
                 }
