@@ -27,7 +27,7 @@ pub mod wire; // bytes become messages, and messages bytes
 pub mod http; // heads of requests read, heads of answers written
 
 // Judgement: pure; clock and chance are handed in.
-pub mod rate; //   speeds as moving averages, limits as buckets
+pub mod rate; //   speeds as moving averages, allowances of so many a second
 pub mod swarm; //  the addresses we know: source, last try, backoff, banned
 pub mod picker; // which piece next
 pub mod choker; // whom we upload to
