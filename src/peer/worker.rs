@@ -35,6 +35,13 @@ const SILENCE: Duration = Duration::from_secs(150);
 /// on loopback has 64 KiB.
 const LAST_BLOCKS: u32 = 8;
 
+/// Words that may wait for a peer to read them, in bytes, beside the `have`s of all pieces: each rejected request is one,
+/// and whoever asks on and reads nothing could fill the memory. Ten times what a peer that reads ever leaves waiting.
+const MAX_WAITING: usize = 1024 * 1024;
+
+/// A `have` as it goes over the wire.
+const HAVE_BYTES: usize = 9;
+
 /// What stays the same for as long as the thread lives.
 pub struct Terms {
     /// Tells the owner something; false when the owner is gone.
@@ -150,8 +157,19 @@ impl Worker {
             self.count();
             let throttled = self.ask();
             let pause = self.send()?;
+            self.mind_deafness()?;
             self.sleep(throttled, pause)?;
         }
+    }
+
+    /// Ends the connection to a peer that makes us talk and doesn't read what we say.
+    fn mind_deafness(&self) -> Result<(), PeerError> {
+        let waiting = self.link.waiting();
+        let pieces = self.geometry().map_or(0, |geometry| geometry.pieces() as usize);
+        if waiting <= MAX_WAITING + HAVE_BYTES * pieces {
+            return Ok(());
+        }
+        Err(PeerError::Rude(format!("asks on and leaves {waiting} bytes of answers unread")))
     }
 
     /// Sleeps until something happens, and reads what has come.

@@ -42,7 +42,7 @@ impl Played {
             share: None,
         };
         let manners = Manners {
-            fast: false,
+            fast: true,
             extended: false,
             ip: [127, 0, 0, 1].into(),
             dht_port: None,
@@ -139,4 +139,15 @@ fn what_is_done_is_told_though_the_peer_turns_rude() {
     played.say(&[block(0), block(1)], &[0xff; 4]);
     assert_eq!([played.heard(), played.heard()], ["filled 0 1, 1 2", "unfinished 2"]);
     assert!(matches!(played.worker.join().unwrap(), PeerError::Oversize(_)));
+}
+
+#[test]
+fn who_asks_on_and_reads_nothing_is_let_go() {
+    let mut played = Played::begin();
+    let mut asks = Vec::new();
+    (0..1000).for_each(|_| Message::Request { index: 0, begin: 0, length: PIECE }.encode_into(&mut asks));
+    // Both sockets hold some megabytes; each request is answered with as many bytes.
+    let ended = (0..4000).find_map(|_| played.peer.write_all(&asks).err());
+    assert!(ended.is_some(), "68 MB of requests were heard, and nobody read the answers");
+    assert!(matches!(played.worker.join().unwrap(), PeerError::Rude(_)));
 }
