@@ -15,11 +15,12 @@ use super::jobs::Jobs;
 use super::link::Link;
 use super::pace::Pace;
 use super::throttle::Throttle;
+use super::unheard::Unheard;
 use super::upload::{MAX_QUEUED, Pause, Upload};
 use super::{FromPeer, Job, PeerError, Share, ToPeer, Traffic};
 use crate::bitfield::Bitfield;
 use crate::geometry::{BLOCK_BYTES, Geometry, PieceIndex, Range};
-use crate::sys::Doorbell;
+use crate::sys::{Doorbell, wait_any};
 use crate::wire::allowed_fast::{ALLOWED_FAST_PIECES, allowed_fast};
 use crate::wire::extension::{self, ExtensionHandshake};
 use crate::wire::message::Message;
@@ -52,6 +53,8 @@ pub struct Terms {
     pub bell: Arc<Doorbell>,
     /// Counts what goes each way.
     pub traffic: Arc<Traffic>,
+    /// Counts what the owner was told and hasn't heard.
+    pub unheard: Arc<Unheard>,
     /// Limits what comes in, over all peers.
     pub down: Arc<Throttle>,
     /// Limits what goes out, over all peers.
@@ -70,6 +73,8 @@ pub struct Worker {
     fetch: Fetch,
     upload: Upload,
     early: Early,
+    /// The owner was told enough for now: the peer isn't listened to until it has heard.
+    told_enough: bool,
     heard_at: Instant,
     said_at: Instant,
     scratch: Vec<u8>,
@@ -134,6 +139,7 @@ impl Worker {
             fetch: Fetch::default(),
             upload: Upload::default(),
             early: Early::default(),
+            told_enough: false,
             heard_at: now,
             said_at: now,
             scratch: Vec::new(),
@@ -152,7 +158,8 @@ impl Worker {
     fn live(&mut self) -> Result<Infallible, PeerError> {
         loop {
             self.hear_owner()?;
-            while self.hear_one()? {}
+            self.told_enough = self.terms.unheard.is_enough();
+            while !self.told_enough && self.hear_one()? {}
             self.tell_of_filled()?;
             self.count();
             let throttled = self.ask();
@@ -192,6 +199,12 @@ impl Worker {
         };
         for limit in [throttled, wait].into_iter().flatten() {
             timeout = timeout.min(limit);
+        }
+        if self.told_enough {
+            // Whatever comes of the socket meanwhile can wait, and its silence would be ours.
+            wait_any(&[], &self.terms.bell, timeout);
+            self.heard_at = Instant::now();
+            return Ok(());
         }
         let want_write = pause == Pause::Socket || self.link.waiting() > 0;
         let in_flight = self.fetch.jobs.in_flight();
@@ -235,7 +248,11 @@ impl Worker {
     /// Tells the owner; what was done before is told first.
     fn tell(&mut self, what: FromPeer) -> Result<(), PeerError> {
         self.tell_of_filled()?;
-        if (self.terms.tell)(what) { Ok(()) } else { Err(PeerError::LetGo) }
+        if !(self.terms.tell)(what) {
+            return Err(PeerError::LetGo);
+        }
+        self.told_enough = self.terms.unheard.is_enough();
+        Ok(())
     }
 
     fn tell_of_filled(&mut self) -> Result<(), PeerError> {

@@ -22,6 +22,9 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 impl Torrent<'_> {
     pub(super) fn hear(&mut self, letter: Letter, now: Instant) -> Result<(), TorrentError> {
         let Letter { key, what } = letter;
+        if let Some(peer) = self.peers.get(key) {
+            peer.leash.heard(&what);
+        }
         match what {
             FromPeer::Met(met) => self.met(key, met, now),
             FromPeer::Extensions(extensions) => self.got_extensions(key, *extensions, now),

@@ -3,14 +3,20 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
 
 use super::{Manners, Terms, Worker};
+use crate::bitfield::Bitfield;
 use crate::geometry::Geometry;
+use crate::metainfo::Info;
 use crate::peer::link::tests::pair;
 use crate::peer::throttle::Throttle;
-use crate::peer::{FromPeer, Job, PeerError, ToPeer, Traffic};
+use crate::peer::{FromPeer, Job, Leash, PeerError, Share, ToPeer, Traffic};
+use crate::peer_key::PeerKey;
+use crate::scratch::Scratch;
+use crate::storage::{Place, Selection, Storage};
 use crate::sys::Doorbell;
 use crate::wire::extension::ExtensionHandshake;
 use crate::wire::message::Message;
@@ -19,27 +25,42 @@ const PIECE: u32 = 100;
 
 struct Played {
     worker: std::thread::JoinHandle<PeerError>,
-    orders: Sender<ToPeer>,
-    bell: Arc<Doorbell>,
+    leash: Leash,
     told: Receiver<FromPeer>,
     peer: TcpStream,
 }
 
 impl Played {
     fn begin() -> Self {
+        Self::under(Arc::new(Throttle::new(0)), None)
+    }
+
+    /// One whose torrent is known: ten pieces, all of which are missing.
+    fn knowing(scratch: &Scratch) -> Self {
+        let info = info();
+        let place = Place { dir: scratch.path().into(), ..Place::default() };
+        let storage = Storage::open(Arc::clone(&info), &place, Selection::All).unwrap();
+        let share = Share { ours: Bitfield::empty(10), reader: storage.reader(), info };
+        Self::under(Arc::new(Throttle::new(0)), Some(share))
+    }
+
+    fn under(down: Arc<Throttle>, share: Option<Share>) -> Self {
         let (link, peer) = pair();
         let (tell, told) = unbounded();
         let (orders, letters) = unbounded();
         let bell = Arc::new(Doorbell::new().unwrap());
+        let traffic = Arc::new(Traffic::default());
+        let leash = Leash::new(orders, Arc::clone(&bell), Arc::clone(&traffic));
         let terms = Terms {
-            tell: Box::new(move |what| tell.send(what).is_ok()),
+            tell: Box::new(leash.teller(PeerKey(1), move |letter| tell.send(letter.what).is_ok())),
             orders: letters,
-            bell: Arc::clone(&bell),
-            traffic: Arc::new(Traffic::default()),
-            down: Arc::new(Throttle::new(0)),
+            bell,
+            traffic,
+            unheard: Arc::clone(leash.unheard()),
+            down,
             up: Arc::new(Throttle::new(0)),
             extensions: ExtensionHandshake::default(),
-            share: None,
+            share,
         };
         let manners = Manners {
             fast: true,
@@ -49,7 +70,7 @@ impl Played {
             theirs: ExtensionHandshake::default(),
         };
         let worker = std::thread::spawn(move || Worker::new(terms, link, manners).run());
-        Self { worker, orders, bell, told, peer }
+        Self { worker, leash, told, peer }
     }
 
     /// The peer lets the worker ask, and was asked for the first so many pieces.
@@ -57,8 +78,7 @@ impl Played {
         let mut played = Self::begin();
         played.say(&[Message::Unchoke], &[]);
         assert_eq!(played.heard(), "Chokes(false)");
-        played.orders.send(jobs(0..pieces)).unwrap();
-        played.bell.ring();
+        played.leash.tell(jobs(0..pieces));
         assert_eq!(played.asked_for(pieces as usize), (0..pieces).collect::<Vec<_>>());
         played
     }
@@ -86,10 +106,20 @@ impl Played {
         asked
     }
 
+    /// Waits until the worker tells the peer that it wants something; what it says before is as short.
+    fn says_it_is_interested(&mut self) {
+        let mut said = [0; 5];
+        while said != [0, 0, 0, 1, 2] {
+            self.peer.read_exact(&mut said).unwrap();
+        }
+    }
+
     /// What the owner is told next, appetite aside.
     fn heard(&self) -> String {
         loop {
-            return match self.told.recv().unwrap() {
+            let what = self.told.recv().unwrap();
+            self.leash.heard(&what);
+            return match what {
                 FromPeer::Appetite(_) => continue,
                 FromPeer::Filled(jobs) => {
                     let jobs = jobs.iter().map(|job| format!("{} {}", job.range.piece, job.buffer[0]));
@@ -103,6 +133,13 @@ impl Played {
             };
         }
     }
+}
+
+/// A torrent of ten pieces.
+fn info() -> Arc<Info> {
+    let [head, hashes, tail] =
+        ["d6:lengthi163840e4:name1:x12:piece lengthi16384e6:pieces200:", &"h".repeat(200), "e"];
+    Arc::new(Info::from_raw([head, hashes, tail].concat().into_bytes()).unwrap())
 }
 
 /// Jobs of one short piece each.
@@ -150,4 +187,23 @@ fn who_asks_on_and_reads_nothing_is_let_go() {
     let ended = (0..4000).find_map(|_| played.peer.write_all(&asks).err());
     assert!(ended.is_some(), "68 MB of requests were heard, and nobody read the answers");
     assert!(matches!(played.worker.join().unwrap(), PeerError::Rude(_)));
+}
+
+#[test]
+fn an_owner_that_hears_nothing_is_told_no_more_for_a_while() {
+    let mut played = Played::begin();
+    let mut words = Vec::new();
+    (0..10_000).for_each(|_| Message::Interested.encode_into(&mut words));
+    let mut peer = played.peer.try_clone().unwrap();
+    peer.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let is_full = (0..4000).any(|_| peer.write_all(&words).is_err());
+    assert!(is_full, "200 MB of words were listened to, and the owner has heard none");
+    let told = played.told.len();
+    assert!(told < 20_000, "{told} letters");
+    // It does what the owner says meanwhile.
+    assert!(!played.worker.is_finished());
+    played.leash.tell(ToPeer::Interested(true));
+    played.says_it_is_interested();
+    // And goes on where it stopped.
+    (0..told + 20_000).for_each(|_| assert_eq!(played.heard(), "Wants(true)"));
 }
