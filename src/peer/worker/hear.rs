@@ -204,8 +204,11 @@ impl Worker {
 
     fn got_allowed_fast(&mut self, piece: u32) -> Result<(), PeerError> {
         match self.geometry().and_then(|geometry| geometry.piece(piece)) {
-            Some(piece) if self.fetch.allowed_fast.len() < MAX_ALLOWED_FAST => {
-                self.fetch.allowed_fast.insert(piece);
+            // The owner hears of each once.
+            Some(piece)
+                if self.fetch.allowed_fast.len() < MAX_ALLOWED_FAST
+                    && self.fetch.allowed_fast.insert(piece) =>
+            {
                 self.tell(FromPeer::AllowedFast(piece))
             }
             _ => Ok(()),

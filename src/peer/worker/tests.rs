@@ -207,3 +207,14 @@ fn an_owner_that_hears_nothing_is_told_no_more_for_a_while() {
     // And goes on where it stopped.
     (0..told + 20_000).for_each(|_| assert_eq!(played.heard(), "Wants(true)"));
 }
+
+#[test]
+fn a_piece_that_is_allowed_again_and_again_is_told_once() {
+    let scratch = Scratch::new();
+    let mut played = Played::knowing(&scratch);
+    let allowed = [4, 4, 4, 5, 4].map(Message::AllowedFast);
+    played.say(&allowed, &[]);
+    played.say(&[Message::Interested], &[]);
+    let heard: Vec<String> = (0..3).map(|_| played.heard()).collect();
+    assert_eq!(heard, ["AllowedFast(PieceIndex(4))", "AllowedFast(PieceIndex(5))", "Wants(true)"]);
+}
