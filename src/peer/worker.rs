@@ -414,14 +414,16 @@ impl Worker {
         let mut throttled = None;
         let alone = self.fetch.jobs.in_flight() == 0;
         while self.fetch.jobs.in_flight() < self.fetch.pace.depth() && self.fetch.jobs.unasked() > 0 {
-            if let Err(wait) = self.terms.down.take(Instant::now(), u64::from(BLOCK_BYTES)) {
-                throttled = Some(wait);
-                break;
-            }
             // While it chokes us, a request would be forgotten: the owner may not know of the choke yet.
             let Fetch { jobs, choked, allowed_fast, .. } = &mut self.fetch;
             let may = |piece| *choked == Choked(false) || allowed_fast.contains(&piece);
             let Some(range) = jobs.ask(may) else { break };
+            // All peers share the limit: nothing is taken from it for what may not be asked for.
+            if let Err(wait) = self.terms.down.take(Instant::now(), u64::from(BLOCK_BYTES)) {
+                jobs.unask(range);
+                throttled = Some(wait);
+                break;
+            }
             let Range { piece, begin, length } = range;
             self.say(&Message::Request { index: piece.get(), begin, length });
         }

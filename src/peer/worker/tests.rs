@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, unbounded};
 
 use super::{Manners, Terms, Worker};
 use crate::bitfield::Bitfield;
-use crate::geometry::Geometry;
+use crate::geometry::{BLOCK_BYTES, Geometry};
 use crate::metainfo::Info;
 use crate::peer::link::tests::pair;
 use crate::peer::throttle::Throttle;
@@ -217,4 +217,19 @@ fn a_piece_that_is_allowed_again_and_again_is_told_once() {
     played.say(&[Message::Interested], &[]);
     let heard: Vec<String> = (0..3).map(|_| played.heard()).collect();
     assert_eq!(heard, ["AllowedFast(PieceIndex(4))", "AllowedFast(PieceIndex(5))", "Wants(true)"]);
+}
+
+#[test]
+fn a_peer_that_may_not_be_asked_takes_nothing_from_what_all_may_fetch() {
+    let down = Arc::new(Throttle::new(1));
+    let mut played = Played::under(Arc::clone(&down), None);
+    played.leash.tell(jobs(0..4));
+    played.leash.tell(ToPeer::Interested(true));
+    played.says_it_is_interested();
+    let free = down.take(Instant::now(), u64::from(BLOCK_BYTES));
+    assert!(free.is_ok(), "a choked worker has spent what comes in four hours");
+    // What the limit holds back isn't forgotten.
+    down.set(0);
+    played.say(&[Message::Unchoke], &[]);
+    assert_eq!(played.asked_for(4), [0, 1, 2, 3]);
 }
