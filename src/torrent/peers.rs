@@ -173,12 +173,17 @@ impl Peers {
         }
     }
 
-    /// How many connections there are, with those being dialled.
+    /// How many threads there are: of peers, with those being dialled, and of web seeds.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// How many connections there are, with those being dialled: web seeds take no peer's place.
+    pub fn connections(&self) -> usize {
+        self.rows.values().filter(|peer| !peer.is_web).count()
+    }
+
+    /// Whether there is none at all.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
