@@ -622,3 +622,18 @@ fn pieces_whose_peers_are_gone_do_not_fill_the_memory_for_ever() {
     get.end().expect(0);
     torrent.compare(&out).unwrap();
 }
+
+#[test]
+fn a_liar_that_hangs_up_in_time_is_banned_all_the_same() {
+    let (torrent, folder) = (Torrent::single("liar.bin", 1 << 20, 1 << 20), Folder::new("hangs-up"));
+    let (file, out) = (torrent.write_file(&folder, &[]), folder.join("out"));
+    let liar = Seeder::start(&torrent, Character::CorruptsAndLeaves(2));
+    let later = common::fresh_listener();
+    let get = Rill::get(&file, &out).peers(&[&liar]).args(["--peer", &later.to_string()]).start();
+    wait_until("it has left", || liar.shaken() > 0 && liar.guests() == 0);
+    let banned = format!("peer {} is banned", liar.address);
+    drop(liar);
+    let _good = Seeder::start_at(later, &torrent, Character::Good);
+    get.end().expect(0).says(&banned);
+    torrent.compare(&out).unwrap();
+}

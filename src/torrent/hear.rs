@@ -41,7 +41,10 @@ impl Torrent<'_> {
             FromPeer::Pex(payload) => self.got_pex(key, &payload, now),
             FromPeer::DhtPort(port) => self.got_dht_port(key, port),
             FromPeer::Left(PeerError::OurDisk(error)) => return Err(TorrentError::Storage(error)),
-            FromPeer::Left(error) => self.left(key, &error, now),
+            FromPeer::Left(error) => {
+                self.left(key, &error, now);
+                self.thread_ended(key);
+            }
         }
         Ok(())
     }
@@ -190,13 +193,28 @@ impl Torrent<'_> {
         self.left(key, &PeerError::LetGo, now);
     }
 
-    /// Never deals with this peer again.
+    /// Never deals with this peer again, though it may have hung up by now.
     pub(super) fn ban(&mut self, key: PeerKey, reason: String, now: Instant) {
-        let Some(peer) = self.peers.get(key) else { return };
-        let address = peer.address;
+        let Some(address) = self.peers.address(key) else { return };
+        let connections = self.peers.keys_at(address);
+        if connections.is_empty() && self.swarm.is_banned(address) {
+            return;
+        }
         self.swarm.ban(address);
         self.watcher.event(&Event::Peer { address, change: PeerChange::Banned { reason } });
-        self.drop_peer(key, now);
+        for key in connections {
+            self.drop_peer(key, now);
+            self.peers.ban(key);
+        }
+        self.peers.ban(key);
+    }
+
+    /// A thread has said its last word: what it holds of ours won't come back.
+    fn thread_ended(&mut self, key: PeerKey) {
+        let bytes = self.peers.ended(key);
+        if let Some(content) = &mut self.content {
+            content.assembly.write_off(bytes);
+        }
     }
 
     fn left(&mut self, key: PeerKey, error: &PeerError, now: Instant) {
@@ -206,7 +224,6 @@ impl Torrent<'_> {
         self.gone.up += up;
         if let Some(content) = &mut self.content {
             content.picker.peer_gone(key);
-            content.assembly.write_off(peer.trade.lent);
             if let Some(has) = &peer.has {
                 content.picker.peer_left(has);
             }

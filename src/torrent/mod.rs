@@ -13,6 +13,7 @@ mod assembly; //  pieces on their way from the peers to the disk
 mod verified; //  pieces that have the right hash, until they are written
 mod suspicion; // who gave wrong bytes
 mod content; //   what is on disk, on its way, and to come
+mod departed; //  peers that are gone, as far as they still matter
 mod peers; //     the peers, dialled and met
 
 // What the owner does.
