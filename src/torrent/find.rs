@@ -126,6 +126,16 @@ impl Torrent<'_> {
         self.content.as_ref().is_some_and(|content| content.info.private)
     }
 
+    /// Lets those go whom we met by other ways, before we knew that the torrent is private.
+    pub(super) fn part_with_public_peers(&mut self) {
+        let now = Instant::now();
+        for address in self.swarm.forget_public() {
+            for key in self.peers.keys_at(address) {
+                self.drop_peer(key, now);
+            }
+        }
+    }
+
     /// Where we stand, as trackers want to know it. Without metadata nobody knows what is left: not nothing.
     fn progress(&self) -> Progress {
         let left = self.content.as_ref().map_or(u64::from(u32::MAX), |content| content.tally.left());

@@ -218,6 +218,7 @@ impl<'w> Torrent<'w> {
         self.share_memory();
         if self.is_private() {
             self.ask_around_no_more();
+            self.part_with_public_peers();
         }
         self.complete_if_done()?;
         self.tell_all_what_is_known();
