@@ -5,7 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::link::{EXTENDED, Link, Message};
-use common::{Answer, Character, Ended, Folder, Manner, Rill, Seeder, Torrent, Tracker, WebServer, fresh_listener, wait_until};
+use common::{
+    Answer, Character, Ended, Folder, Manner, Rill, Seeder, Torrent, Tracker, WebServer, fresh_listener,
+    wait_until,
+};
 
 const PIECE: usize = 64 << 10;
 
@@ -168,7 +171,8 @@ fn they_take_no_place_from_peers() {
     let file = folder.write("x.torrent", &torrent.encode_with_web_seeds(&[&server.url()]));
     let address = fresh_listener();
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
-    let get = Rill::get(&file, &folder.join("out")).args(["--bind", &ip, "--port", &port, "--max-peers", "1"]);
+    let get =
+        Rill::get(&file, &folder.join("out")).args(["--bind", &ip, "--port", &port, "--max-peers", "1"]);
     let _get = get.start();
     wait_until("the server should be asked", || server.requests() > 0);
     let link = Link::dial(address, &torrent, EXTENDED).unwrap();

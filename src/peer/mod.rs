@@ -103,6 +103,8 @@ pub enum FromPeer {
     Pieces(Bitfield),
     /// It has one more piece.
     Have(PieceIndex),
+    /// It has this piece no longer (BEP 54).
+    Lost(PieceIndex),
     /// It chokes us, or no longer. All jobs have been given back when it does.
     Chokes(bool),
     /// It wants something of ours, or no longer.

@@ -101,6 +101,7 @@ impl Company {
         ExtensionHandshake {
             ut_metadata: Some(extension::UT_METADATA),
             ut_pex: self.pex.then_some(extension::UT_PEX),
+            lt_donthave: Some(extension::LT_DONTHAVE),
             version: Some(extension::VERSION.into()),
             listen_port: (self.port != 0).then_some(self.port),
             upload_only: self.upload_only,

@@ -30,6 +30,7 @@ impl Torrent<'_> {
             FromPeer::Extensions(extensions) => self.got_extensions(key, *extensions, now),
             FromPeer::Pieces(has) => self.got_pieces(key, has, now),
             FromPeer::Have(piece) => self.got_have(key, piece, now),
+            FromPeer::Lost(piece) => self.got_lost(key, piece),
             FromPeer::Chokes(chokes) => self.got_choke(key, chokes, now),
             FromPeer::Wants(wants) => self.got_wants(key, wants, now),
             FromPeer::AllowedFast(piece) => self.got_allowed_fast(key, piece, now),
@@ -151,6 +152,16 @@ impl Torrent<'_> {
                 self.feed(key, now);
             }
             self.peer_got(key, piece);
+        }
+    }
+
+    /// What it was asked for of the piece comes back when it says no, or in time.
+    fn got_lost(&mut self, key: PeerKey, piece: PieceIndex) {
+        let Some(has) = self.peers.get_mut(key).and_then(|peer| peer.has.as_mut()) else { return };
+        let Some(content) = &mut self.content else { return };
+        if has.remove(piece) {
+            content.picker.peer_lost(key, piece);
+            self.mind_interest(key);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::peer_key::PeerKey;
 use crate::scratch::Scratch;
 use crate::storage::{Place, Selection, Storage};
 use crate::sys::Doorbell;
-use crate::wire::extension::ExtensionHandshake;
+use crate::wire::extension::{ExtensionHandshake, LT_DONTHAVE};
 use crate::wire::message::Message;
 
 const PIECE: u32 = 100;
@@ -232,4 +232,15 @@ fn a_peer_that_may_not_be_asked_takes_nothing_from_what_all_may_fetch() {
     down.set(0);
     played.say(&[Message::Unchoke], &[]);
     assert_eq!(played.asked_for(4), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_lost_piece_is_told_and_must_be_one_of_the_torrent() {
+    let scratch = Scratch::new();
+    let mut played = Played::knowing(&scratch);
+    let lost = |piece: u32| piece.to_be_bytes();
+    played.say(&[Message::Extended { id: LT_DONTHAVE, payload: &lost(7) }], &[]);
+    assert_eq!(played.heard(), "Lost(PieceIndex(7))");
+    played.say(&[Message::Extended { id: LT_DONTHAVE, payload: &lost(10) }], &[]);
+    assert!(matches!(played.worker.join().unwrap(), PeerError::Rude(_)));
 }
