@@ -239,7 +239,10 @@ impl<'w> Torrent<'w> {
         let now = Instant::now();
         match letter {
             Letter::Peer(letter) => self.hear(letter, now)?,
-            Letter::Arrived(arrival) => self.arrived(arrival, now),
+            Letter::Arrived(arrival) => {
+                self.mailbox.let_in();
+                self.arrived(arrival, now);
+            }
             Letter::Tracker(letter) => self.tracker_told(*letter, now),
             // What was on its way when a magnet link turned out to be private.
             Letter::Addresses(Source::Dht | Source::Lsd, _) if self.is_private() => {}
