@@ -78,8 +78,8 @@ pub fn start(
     let traffic = Arc::new(Traffic::default());
     // The thread waits for letters or for the server; nobody hears the bell.
     let leash = Leash::new(letters, Arc::new(Doorbell::new()?), Arc::clone(&traffic));
+    let tell = leash.teller(key, tell);
     let last_word = tell.clone();
-    let tell = move |what| tell(Letter { key, what });
     let agent = agent(source.bind, |config| {
         config
             .max_redirects(MAX_REDIRECTS)
@@ -103,7 +103,7 @@ pub fn start(
         "web seed",
         move || worker.run(),
         move |end| {
-            last_word(Letter { key, what: FromPeer::Left(end.unwrap_or_else(PeerError::Bug)) });
+            last_word(FromPeer::Left(end.unwrap_or_else(PeerError::Bug)));
         },
     )?;
     Ok(leash)
