@@ -14,7 +14,7 @@ use crate::metainfo::Info;
 use crate::report::{Phase, Snapshot};
 use crate::storage::{Place, StorageError};
 use crate::thread;
-use crate::torrent::{Ended, Goal, Past, Post, Task, Torrent, TorrentError, What, select_runs};
+use crate::torrent::{Ended, Goal, Past, Portion, Post, Task, Torrent, TorrentError, What, select_runs};
 
 /// A download that brought nothing for this long lets others pass.
 const STILL: Duration = Duration::from_secs(60);
@@ -72,17 +72,20 @@ impl Session {
             return;
         }
         let places: Vec<_> = self.entries.values().filter_map(|entry| entry.place(now)).collect();
-        for info_hash in queue::next(&places, self.config.max_active) {
-            // Its owner of before it was removed may still be at its files.
-            if !self.leaving.contains_key(&info_hash) {
-                self.begin(info_hash, now);
-            }
+        let mut turns = queue::next(&places, self.config.max_active);
+        // Its owner of before it was removed may still be at its files.
+        turns.retain(|info_hash| !self.leaving.contains_key(info_hash));
+        if turns.is_empty() {
+            return;
         }
+        let portion = self.portion(turns.len());
+        turns.into_iter().for_each(|info_hash| self.begin(info_hash, portion, now));
+        self.share_out();
     }
 
-    fn begin(&mut self, info_hash: InfoHash, now: Instant) {
+    fn begin(&mut self, info_hash: InfoHash, portion: Portion, now: Instant) {
         let number = self.next_owner;
-        let Some(task) = self.entry(info_hash).map(|entry| self.task_of(entry)) else { return };
+        let Some(task) = self.entry(info_hash).map(|entry| self.task_of(entry, portion)) else { return };
         let Some(place) = self.places.get(&info_hash) else { return };
         let Some(entry) = self.entries.get_mut(place) else { return };
         let post = Post::open();
@@ -109,8 +112,8 @@ impl Session {
     }
 
     /// What the owner of a torrent is told to do.
-    fn task_of(&self, entry: &Entry) -> Task {
-        let (kept, portion) = (&entry.kept, self.portion());
+    fn task_of(&self, entry: &Entry, portion: Portion) -> Task {
+        let kept = &entry.kept;
         let place = Place { dir: kept.dir.clone(), name: None, overwrite: false };
         let goal = Goal::GetAndShare(self.config.sharing);
         let mut task = self.shared.task(entry.what.clone(), place, &self.config.terms, goal);
