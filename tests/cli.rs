@@ -4,9 +4,11 @@ mod common;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
-use common::{Ended, Folder, Rill, Torrent, fresh_listener, json};
+use common::torrent::Value;
+use common::{Ended, Folder, Rill, Running, Torrent, fresh_listener, json};
 
 const COMMANDS: [&str; 9] = ["get", "seed", "share", "run", "show", "peers", "check", "create", "tracker"];
 
@@ -188,6 +190,41 @@ fn check_tells_file_by_file_what_differs() {
     assert_eq!(differs.last_event()["event"], "error");
     assert_eq!(differs.last_event()["code"], "6");
     assert_eq!(folder.files(), before, "check changes nothing");
+}
+
+#[test]
+fn a_check_that_is_stopped_says_so_to_programs() {
+    let folder = Folder::new("check-stop");
+    let ends = |mut rill: Running| {
+        assert!(!rill.has_ended());
+        rill.signal("TERM");
+        let last = rill.end().expect(143).last_event();
+        assert_eq!((last["event"].as_str(), last["code"].as_str()), ("stop", "143"));
+    };
+    // While it waits for the torrent: a pipe's writer gets on once someone reads.
+    let pipe = folder.join("pipe.torrent");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let rill = Rill::new(["check", pipe.to_str().unwrap(), "--json"]).start();
+    let writer = std::fs::File::options().write(true).open(&pipe).unwrap();
+    ends(rill);
+    drop(writer);
+    // While it reads what is there: a byte in each piece, lest they be holes.
+    let (piece, pieces) = (16 << 20, 4096);
+    let big = std::fs::File::create(folder.join("big")).unwrap();
+    big.set_len(piece * pieces).unwrap();
+    (0..pieces).for_each(|at| big.write_all_at(b"x", at * piece).unwrap());
+    let info = Value::dict([
+        ("length", Value::Int((piece * pieces) as i64)),
+        ("name", Value::text("big")),
+        ("piece length", Value::Int(piece as i64)),
+        ("pieces", Value::Bytes(vec![0; pieces as usize * 20])),
+    ]);
+    let file = folder.write("big.torrent", &Value::dict([("info", info)]).encode());
+    let mut rill = Rill::new(["check", file.to_str().unwrap(), "--json", "-d"]).arg(folder.path());
+    rill = rill.env("RILL_SHA1", "smol");
+    let mut rill = rill.start();
+    rill.wait_for(r#""phase":"checking""#);
+    ends(rill);
 }
 
 #[test]

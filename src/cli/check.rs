@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::args::Flags;
 use super::exit::{Code, Failure};
 use super::json::{Array, Object};
-use super::row::Title;
+use super::row::{Ending, Title};
 use super::screen::{self, Output};
 use super::settings::{Net, place};
 use super::source::{Found, Source};
 use super::stop::Stop;
 use super::units::{for_people, grouped};
 use super::unix_time_s;
-use super::watch::Printer;
+use super::watch::{Printer, Reporter};
 use crate::geometry::PieceIndex;
 use crate::metainfo::Info;
 use crate::report::{Event, Watcher};
@@ -34,7 +34,11 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
         port: None,
         magnet: None,
     };
-    let Some(found) = stop.race("load", move || source.load(bind))? else { return Ok(stopped(&stop)) };
+    let printer = Printer::start(output, vec![title])?;
+    let mut reporter = printer.reporter(0);
+    let Some(found) = stop.race("load", move || source.load(bind))? else {
+        return Ok(stopped(&stop, output, printer, reporter));
+    };
     let info = match found? {
         Found::Torrent(torrent) => Arc::new(torrent.info),
         Found::Link(_) => {
@@ -42,22 +46,27 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
             return Err(Failure::new(Code::NotATorrent, sentence));
         }
     };
-    let printer = Printer::start(output, vec![title])?;
-    let mut reporter = printer.reporter(0);
     let (info_hash, name) = (info.info_hash, Some(info.name.clone()));
     reporter.event(&Event::Start { info_hash, name, size: Some(info.content_bytes()) });
     let reports = look(&info, &place, &stop, |done, total| reporter.event(&Event::Checking { done, total }));
+    if matches!(reports, Err(StorageError::Stopped)) {
+        return Ok(stopped(&stop, output, printer, reporter));
+    }
     drop(reporter);
     printer.close(None, stop.code().is_some());
-    let reports = match reports {
-        Err(StorageError::Stopped) => return Ok(stopped(&stop)),
-        reports => reports?,
-    };
+    let reports = reports?;
     if output.json { tell_programs(&info, &reports) } else { tell_people(&info, &reports) }
 }
 
-fn stopped(stop: &Stop) -> Code {
-    stop.code().unwrap_or(Code::Other)
+/// A signal's last word. People know what they did.
+fn stopped(stop: &Stop, output: Output, printer: Printer, mut reporter: Reporter) -> Code {
+    let ending = Ending::Stopped(stop.code().unwrap_or(Code::Other));
+    if output.json {
+        reporter.ended(Ok(ending));
+    }
+    drop(reporter);
+    printer.close(None, true);
+    ending.code()
 }
 
 /// Hashes all there is. What isn't there at all is a torrent whose every file is missing.

@@ -12,6 +12,7 @@ use super::http;
 use super::journal::Journal;
 use super::json::Object;
 use super::options::Opt;
+use super::row::Ending;
 use super::screen::{self, Output};
 use super::settings::{MAX_PEERS, Settings};
 use super::source::{Found, Source};
@@ -118,8 +119,11 @@ fn dht_only(
     folder: Folder,
     stop: &Stop,
 ) -> Result<Code, Failure> {
-    if !flags.operands.is_empty() || flags.is_given(Opt::Watch) || !standpoint.dht {
-        return Err(Failure::usage("--dht-only is a node of the DHT and takes no torrents"));
+    let for_torrents = [Opt::Watch, Opt::Http, Opt::OnComplete];
+    if !flags.operands.is_empty() || for_torrents.iter().any(|opt| flags.is_given(*opt)) || !standpoint.dht {
+        let sentence =
+            "--dht-only is a node of the DHT and takes no torrents, no --watch, --http or --on-complete";
+        return Err(Failure::usage(sentence));
     }
     let (named, bind) = (standpoint.ports.clone(), standpoint.bind);
     let dht = Shared::dht_alone(standpoint).map_err(|error| {
@@ -139,7 +143,13 @@ fn dht_only(
     let _ = stop.closed().recv();
     announce("STOPPING=1", output);
     keeper.close(LAST_SAVE);
-    Ok(stop.code().unwrap_or(Code::Other))
+    let code = stop.code().unwrap_or(Code::Other);
+    if output.json {
+        let event = Object::new().put("event", "stop").put("time", unix_time_s());
+        let event = event.put("reason", Ending::Stopped(code).reason()).put("code", code.number());
+        screen::print(&event.to_string())?;
+    }
+    Ok(code)
 }
 
 /// A word to the service manager, where there is one.

@@ -371,5 +371,12 @@ fn a_node_of_the_dht_and_nothing_else() {
     let mut rill = Rill::new(args).start();
     rill.wait_for(&format!("a node of the DHT on UDP port {port}"));
     stop(rill);
-    Rill::new(args).arg("x.torrent").run().expect(2).says("takes no torrents");
+    let mut rill = Rill::new(args).arg("--json").start();
+    rill.wait_for(r#""event":"start""#);
+    rill.signal("INT");
+    let last = rill.end().expect(130).last_event();
+    assert_eq!((last["event"].as_str(), last["code"].as_str()), ("stop", "130"));
+    for more in [&["x.torrent"][..], &["--watch", &state], &["--http", "0"], &["--on-complete", "true"]] {
+        Rill::new(args).args(more).run().expect(2).says("takes no torrents");
+    }
 }
