@@ -1,7 +1,7 @@
 //! `rill create`: a `.torrent` from a file or a folder.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use super::unix_time_s;
 use crate::create::{CreateError, Created, Recipe};
 use crate::glob::Glob;
 use crate::magnet::Magnet;
-use crate::metainfo::{Info, Metainfo};
+use crate::metainfo::{Info, MAX_TORRENT_BYTES, Metainfo};
 use crate::sys::file::{self, Access};
 
 /// Runs the command with these flags.
@@ -241,12 +241,21 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 
 /// Whether this is something we would have written: that may be replaced.
 fn is_torrent(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| Metainfo::from_bytes(&bytes).is_ok())
+    let mut bytes = Vec::new();
+    let is_read = File::open(path).is_ok_and(|file| {
+        // A disk's image isn't read only to be refused.
+        let fits = file.metadata().is_ok_and(|meta| meta.len() <= MAX_TORRENT_BYTES);
+        fits && file.take(MAX_TORRENT_BYTES).read_to_end(&mut bytes).is_ok()
+    });
+    is_read && Metainfo::from_bytes(&bytes).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Seek;
+
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn tiers_and_dates_are_read() {
@@ -254,6 +263,22 @@ mod tests {
         assert_eq!(date("-5"), Ok(-5));
         assert!(date("now").unwrap() > 1_700_000_000);
         assert_eq!(date("soon").unwrap_err(), "`soon` is neither `now` nor a number of Unix seconds");
+    }
+
+    #[test]
+    fn a_torrent_of_any_length_that_is_read_may_be_replaced() {
+        let scratch = Scratch::new();
+        let small = fs::read("testdata/single.torrent").unwrap();
+        assert!(is_torrent(&scratch.write("small", &small)));
+        assert!(!is_torrent(&scratch.write("none", "none")) && !is_torrent(&scratch.join("gone")));
+        // A torrent but for its length: what is in the comment is a hole.
+        let large = scratch.join("large");
+        let mut file = File::create(&large).unwrap();
+        let comment = MAX_TORRENT_BYTES.to_string();
+        write!(file, "d7:comment{comment}:").unwrap();
+        file.seek_relative(MAX_TORRENT_BYTES as i64).unwrap();
+        file.write_all(&small[small.windows(6).position(|at| at == b"4:info").unwrap()..]).unwrap();
+        assert!(!is_torrent(&large));
     }
 
     #[test]

@@ -11,13 +11,9 @@ use std::time::Duration;
 use super::args;
 use super::exit::{Code, Failure, code_of_io};
 use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
-use crate::metainfo::Metainfo;
+use crate::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 use crate::text::system_words;
 use crate::tracker::http;
-
-/// The most a `.torrent` may take, in bytes: four million hashes are 80 MB, and the names of half a million
-/// files fit beside them.
-pub const MAX_TORRENT_BYTES: u64 = 128 * 1024 * 1024;
 
 /// How long a `.torrent` may take to come from a URL: a slow server sends ten megabytes in that time.
 const FETCH_WAIT: Duration = Duration::from_secs(60);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
-use crate::metainfo::Metainfo;
+use crate::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 use crate::sorting::sort;
 use crate::sys::rename_noreplace;
 use crate::text::system_words;
@@ -25,9 +25,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How many looks a file must stay as it is before nothing more is expected of it.
 const QUIET_LOOKS: u32 = 2;
-
-/// The largest file read, in bytes: as much as a `.torrent` of the command line may have.
-const MAX_FILE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The most files looked at in one folder: far more than a session takes.
 const MAX_FILES: usize = 100_000;
@@ -267,9 +264,9 @@ fn is_link(path: &Path) -> bool {
 fn load(path: &Path) -> Result<What, Fault> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Fault::Unreadable)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Fault::Bad(format!("it has more than {MAX_FILE_BYTES} bytes")));
+    file.take(MAX_TORRENT_BYTES + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
+    if bytes.len() as u64 > MAX_TORRENT_BYTES {
+        return Err(Fault::Bad(format!("it has more than {MAX_TORRENT_BYTES} bytes")));
     }
     if is_link(path) {
         return link(&bytes).map_err(Fault::Bad);
