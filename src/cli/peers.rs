@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::args::Flags;
@@ -18,6 +19,7 @@ use crate::envelope::{Receiver, unbounded};
 use crate::id::{InfoHash, PeerId, random_bytes};
 use crate::peer::probe::{Claims, Probe, Visit, probe};
 use crate::swarm;
+use crate::sys;
 use crate::text::system_words;
 use crate::thread;
 use crate::tracker::announce::{
@@ -36,6 +38,10 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a peer may take to say what it has.
 const PROBE_WAIT: Duration = Duration::from_secs(10);
 
+/// How many peers, or trackers, are asked at once: each is a thread, and a socket among the 1,024 that a process
+/// may have where nothing else is said.
+const MAX_ASKED_AT_ONCE: usize = 200;
+
 /// How long the trackers may take to hear that we are gone.
 const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 
@@ -46,6 +52,8 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
     let bind = settings.net.bind;
+    // A limit that can't be raised is high enough for most.
+    let _ = sys::raise_open_files();
     let scrape = flags.has(Opt::Scrape);
     let round = Round::of(Source::of(&flags.operands[0]).load(bind)?, &settings, scrape, output)?;
     if scrape { round.scrape() } else { round.announce(flags.has(Opt::Pieces)) }
@@ -290,7 +298,7 @@ impl Round {
         Ok(())
     }
 
-    /// Visits every peer at once, and prints what each has in the order of the list.
+    /// Visits every peer, many at once, and prints what each has in the order of the list.
     fn print_pieces(&self) -> Result<(), Failure> {
         let Identity { info_hash, peer_id, bind, .. } = self.who;
         let visit = Visit { info_hash, peer_id, pieces: self.pieces, bind, encryption: self.encryption };
@@ -416,29 +424,38 @@ impl<T: Default> Told<T> {
     }
 }
 
-/// Does the same with every item, each on a thread of its own; the results come with their items' numbers. A
-/// result that never comes was a bug in the thread, which has said so on standard error.
+/// Does the same with every item, many at once; the results come with their items' numbers. A result that never comes
+/// was a bug in the work, which has said so on standard error.
+///
+/// # Errors
+/// When the system has no room for a single thread; with fewer than were wanted it only takes longer.
 fn all_at_once<I: Send + 'static, T: Send + 'static>(
     name: &str,
     items: Vec<I>,
     work: impl Fn(&I) -> T + Clone + Send + 'static,
 ) -> Result<Receiver<(usize, T)>, Failure> {
+    let threads = items.len().min(MAX_ASKED_AT_ONCE);
     let (tell, told) = unbounded();
-    for (at, item) in items.into_iter().enumerate() {
-        let (work, tell) = (work.clone(), tell.clone());
-        let started = thread::spawn(
-            name,
-            move || work(&item),
-            move |end| {
-                if let Ok(result) = end {
-                    // Nobody listens any more when enough has been heard.
+    let (queue, turns) = unbounded();
+    items.into_iter().enumerate().for_each(|turn| _ = queue.send(turn));
+    for number in 0..threads {
+        let (work, tell, turns) = (work.clone(), tell.clone(), turns.clone());
+        let body = move || {
+            for (at, item) in turns.iter() {
+                // A fault met in one costs that one. Nobody listens any more when enough has been heard.
+                if let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(&item))) {
                     let _ = tell.send((at, result));
                 }
-            },
-        );
-        started.map_err(|error| {
-            Failure::new(Code::Other, format!("no room for a thread: {}", system_words(&error)))
-        })?;
+            }
+        };
+        match thread::spawn(name, body, drop) {
+            Err(error) if number == 0 => {
+                let sentence = format!("no room for a thread: {}", system_words(&error));
+                return Err(Failure::new(Code::Other, sentence));
+            }
+            Err(_) => break,
+            Ok(_) => {}
+        }
     }
     Ok(told)
 }
@@ -458,5 +475,34 @@ fn look_up(peer: impl ToSocketAddrs, name: &str, output: Output) -> Option<Socke
             output.say(&format!("rill: peer {name} can't be looked up: {}", system_words(&error)));
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::envelope::Sender;
+
+    #[test]
+    fn of_very_many_some_are_asked_at_once_and_each_is_asked() {
+        let count = 3 * MAX_ASKED_AT_ONCE;
+        let busy = Arc::new(AtomicUsize::new(0));
+        let (opens, door): (Sender<()>, Receiver<()>) = unbounded();
+        let asked = all_at_once("test", (0..count).collect(), move |item| {
+            let busy_now = busy.fetch_add(1, Ordering::SeqCst) + 1;
+            // The first wait for each other: as many as there are.
+            let _ = door.recv();
+            busy.fetch_sub(1, Ordering::SeqCst);
+            (*item, busy_now)
+        });
+        let asked = asked.unwrap();
+        drop(opens);
+        let mut told: Vec<_> = asked.iter().collect();
+        assert!(told.iter().all(|(_, (_, busy))| *busy <= MAX_ASKED_AT_ONCE));
+        told.sort_unstable();
+        assert!(told.iter().map(|(at, (item, _))| (*at, *item)).eq((0..count).map(|at| (at, at))));
     }
 }
