@@ -329,6 +329,14 @@ fn standard_input_is_a_torrent_too() {
     };
     let read = json::read(&String::from_utf8(show("testdata/single.torrent")).unwrap());
     assert_eq!(read["info_hash"], "bb84225229a52c25a4d31404a9a83d421b2e63c6");
+    // A link or a bare info-hash may be piped in, too; nobody is there to ask what it holds.
+    for word in ["", "magnet:?xt=urn:btih:"] {
+        let folder = Folder::new("piped");
+        let piped = folder.write("piped", format!("{word}{}\n", "0".repeat(40)).as_bytes());
+        let words = ["show", "-", "--magnet"];
+        let output = program(&words).stdin(std::fs::File::open(piped).unwrap()).output().unwrap();
+        assert_eq!(output.stdout, format!("magnet:?xt=urn:btih:{}\n", "0".repeat(40)).into_bytes());
+    }
     let empty = program(&["show", "-"]).stdin(Stdio::null()).output().unwrap();
     assert_eq!(empty.status.code(), Some(3));
 }

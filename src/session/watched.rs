@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
-use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
+use crate::magnet::Magnet;
 use crate::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 use crate::sorting::sort;
 use crate::sys::rename_noreplace;
@@ -269,21 +269,10 @@ fn load(path: &Path) -> Result<What, Fault> {
         return Err(Fault::Bad(format!("it has more than {MAX_TORRENT_BYTES} bytes")));
     }
     if is_link(path) {
-        return link(&bytes).map_err(Fault::Bad);
+        let link = Magnet::in_first_line(&bytes).map(|magnet| What::Magnet(Box::new(magnet)));
+        return link.map_err(|error| Fault::Bad(error.to_string()));
     }
     Metainfo::from_bytes(&bytes).map(What::of).map_err(|error| Fault::Bad(error.to_string()))
-}
-
-/// The magnet link, or the bare info-hash, in a file's first line.
-fn link(bytes: &[u8]) -> Result<What, String> {
-    let bytes = bytes.get(..=MAX_MAGNET_BYTES).unwrap_or(bytes);
-    let text = String::from_utf8_lossy(bytes);
-    let line = text.trim().lines().next().unwrap_or_default();
-    let line = match parse_info_hash(line) {
-        Some(_) if !is_magnet(line) => format!("magnet:?xt=urn:btih:{line}"),
-        _ => line.to_owned(),
-    };
-    Magnet::parse(&line).map(|magnet| What::Magnet(Box::new(magnet))).map_err(|error| error.to_string())
 }
 
 /// Adds an ending to a file's name, and a number where that is taken.
