@@ -59,6 +59,47 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     if scrape { round.scrape() } else { round.announce(flags.has(Opt::Pieces)) }
 }
 
+/// A torrent, as far as its peers go.
+struct Wanted {
+    info_hash: InfoHash,
+    /// Bytes that we lack: all of them.
+    left: u64,
+    /// How many pieces there are, where the metadata is known.
+    pieces: Option<u32>,
+    trackers: Vec<String>,
+    /// Nodes of the DHT to begin with.
+    nodes: Vec<(String, u16)>,
+    /// Peers that its link names.
+    peers: Vec<String>,
+    private: bool,
+}
+
+impl Wanted {
+    fn of(found: Found) -> Self {
+        match found {
+            Found::Torrent(torrent) => Self {
+                info_hash: torrent.info.info_hash,
+                left: torrent.info.geometry.total_bytes(),
+                pieces: Some(torrent.info.geometry.pieces()),
+                trackers: torrent.trackers.concat(),
+                nodes: torrent.nodes,
+                peers: Vec::new(),
+                private: torrent.info.private,
+            },
+            Found::Link(link) => Self {
+                info_hash: link.info_hash,
+                // How much isn't known; what counts is that it is something.
+                left: 1,
+                pieces: None,
+                trackers: link.trackers,
+                nodes: Vec::new(),
+                peers: link.peers,
+                private: false,
+            },
+        }
+    }
+}
+
 /// One round of questions about one torrent.
 struct Round {
     who: Identity,
@@ -89,41 +130,27 @@ struct Told<T> {
 impl Round {
     fn of(found: Found, settings: &Settings, scrape: bool, output: Output) -> Result<Self, Failure> {
         let (discovery, bind) = (&settings.discovery, settings.net.bind);
-        let mut nodes = Vec::new();
-        let (info_hash, left, pieces, mut trackers, named, private) = match found {
-            Found::Torrent(torrent) => {
-                let (info, trackers) = (torrent.info, torrent.trackers.concat());
-                let geometry = info.geometry;
-                let (left, pieces) = (geometry.total_bytes(), Some(geometry.pieces()));
-                nodes = torrent.nodes;
-                (info.info_hash, left, pieces, trackers, Vec::new(), info.private)
-            }
-            // How much is left isn't known; what counts is that it is something.
-            Found::Link(link) => (link.info_hash, 1, None, link.trackers, link.peers, false),
-        };
+        let Wanted { info_hash, left, pieces, mut trackers, nodes, peers, private } = Wanted::of(found);
         trackers.extend(discovery.trackers.iter().cloned());
         if !discovery.use_trackers {
             trackers.clear();
         }
         let by_hand =
             discovery.peers.iter().map(|(host, port)| look_up((host.as_str(), *port), host, output));
-        let by_link = named.iter().map(|peer| look_up(peer.as_str(), peer, output));
+        let by_link = peers.iter().map(|peer| look_up(peer.as_str(), peer, output));
         let by_hand = by_hand.flatten().map(|peer| (swarm::Source::User, peer));
         let by_link = by_link.flatten().map(|peer| (swarm::Source::Magnet, peer));
         let peers: Vec<_> = by_hand.chain(by_link).collect();
         // Trackers alone are scraped, and they alone hear of private torrents (BEP 27).
         let around = if scrape || private { Ok(None) } else { Around::ask(info_hash, &nodes, settings) };
-        let nobody = trackers.is_empty() && peers.is_empty();
         let around = match around {
             // Where the port is taken, trackers are still there to ask.
-            Err(_) if !nobody => None,
+            Err(_) if !(trackers.is_empty() && peers.is_empty()) => None,
             around => around?,
         };
-        if nobody && around.is_none() {
-            return Err(Failure::new(
-                Code::Network,
-                "there is no tracker to ask; name one with --tracker URL",
-            ));
+        if trackers.is_empty() && peers.is_empty() && around.is_none() {
+            let sentence = "there is no tracker to ask; name one with --tracker URL";
+            return Err(Failure::new(Code::Network, sentence));
         }
         let port = match (settings.net.port, &around) {
             (Port::Exactly(port), _) if port != 0 => port,
@@ -135,16 +162,8 @@ impl Round {
         let who =
             Identity { info_hash, peer_id: PeerId::generate(), port, key: u32::from_ne_bytes(key), bind };
         let progress = Progress { left, ..Progress::default() };
-        Ok(Self {
-            who,
-            progress,
-            pieces,
-            trackers,
-            around,
-            peers,
-            encryption: settings.net.encryption,
-            output,
-        })
+        let encryption = settings.net.encryption;
+        Ok(Self { who, progress, pieces, trackers, around, peers, encryption, output })
     }
 
     /// Announces everywhere, prints the peers, and takes leave again: we have nothing to give.

@@ -143,7 +143,6 @@ fn read(body: &[u8], kind: Option<&str>) -> Result<What, Answer> {
 
 fn refused(refusal: &Refusal) -> Answer {
     let status = match refusal.kind {
-        RefusalKind::NotATorrent => 400,
         RefusalKind::NoSuchTorrent => 404,
         RefusalKind::AlreadyThere => 409,
         RefusalKind::Full | RefusalKind::NoAnswer => 503,
