@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::args::Flags;
 use super::exit::{Code, Failure};
-use super::json::{Array, Object};
+use super::json::Array;
 use super::row::{Ending, Title};
 use super::screen::{self, Output};
 use super::settings::{Net, place};
@@ -135,8 +135,7 @@ fn tell_people(info: &Info, reports: &[FileReport]) -> Result<Code, Failure> {
 
 fn tell_programs(info: &Info, reports: &[FileReport]) -> Result<Code, Failure> {
     let hash = info.info_hash.to_string();
-    let begin =
-        |event: &str| Object::new().put("event", event).put("time", unix_time_s()).put("info_hash", &hash);
+    let begin = |event: &str| screen::event(event, unix_time_s()).put("info_hash", &hash);
     let ranges = |pieces: &[PieceIndex]| {
         Array::of(runs(pieces).into_iter().map(|(first, last)| Array::of([first, last])))
     };

@@ -153,9 +153,7 @@ fn summary(created: &Created, written: Option<&Path>) -> String {
 
 fn event(created: &Created, written: Option<&Path>) -> Object {
     let Metainfo { info, .. } = &created.metainfo;
-    Object::new()
-        .put("event", "complete")
-        .put("time", unix_time_s())
+    screen::event("complete", unix_time_s())
         .put("info_hash", info.info_hash.to_string())
         .put("name", &info.name)
         .put("size", info.content_bytes())

@@ -250,7 +250,7 @@ impl Round {
 
     fn event(&self, name: &str) -> Object {
         let hash = self.who.info_hash.to_string();
-        Object::new().put("event", name).put("time", unix_time_s()).put("info_hash", hash)
+        screen::event(name, unix_time_s()).put("info_hash", hash)
     }
 
     /// What there is to say of a tracker before its numbers: JSON's beginning of it, or lines for people.
@@ -468,10 +468,7 @@ fn all_at_once<I: Send + 'static, T: Send + 'static>(
             }
         };
         match thread::spawn(name, body, drop) {
-            Err(error) if number == 0 => {
-                let sentence = format!("no room for a thread: {}", system_words(&error));
-                return Err(Failure::new(Code::Other, sentence));
-            }
+            Err(error) if number == 0 => return Err(Failure::system("can't start a thread", &error)),
             Err(_) => break,
             Ok(_) => {}
         }

@@ -10,7 +10,6 @@ use super::args::Flags;
 use super::exit::{Code, Failure};
 use super::http;
 use super::journal::Journal;
-use super::json::Object;
 use super::options::Opt;
 use super::row::Ending;
 use super::screen::{self, Output};
@@ -134,7 +133,7 @@ fn dht_only(
     })?;
     output.say(&format!("rill: a node of the DHT on UDP port {}", dht.port()));
     if output.json {
-        let event = Object::new().put("event", "start").put("time", unix_time_s()).put("port", dht.port());
+        let event = screen::event("start", unix_time_s()).put("port", dht.port());
         screen::print(&event.to_string())?;
     }
     let keeper = Keeper::start(folder, Some(Arc::new(dht))).map_err(|error| no_thread(&error))?;
@@ -145,7 +144,7 @@ fn dht_only(
     keeper.close(LAST_SAVE);
     let code = stop.code().unwrap_or(Code::Other);
     if output.json {
-        let event = Object::new().put("event", "stop").put("time", unix_time_s());
+        let event = screen::event("stop", unix_time_s());
         let event = event.put("reason", Ending::Stopped(code).reason()).put("code", code.number());
         screen::print(&event.to_string())?;
     }
@@ -160,7 +159,7 @@ fn announce(state: &str, output: Output) {
 }
 
 fn no_thread(error: &std::io::Error) -> Failure {
-    Failure::new(Code::Other, format!("can't start a thread: {}", system_words(error)))
+    Failure::system("can't start a thread", error)
 }
 
 /// Begins to answer requests, and says where.
