@@ -46,6 +46,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     refuses("X.torrent --frobnicate", "unknown flag --frobnicate");
     refuses("X.torrent --jsom", "did you mean --json?");
     refuses("show X.torrent --overwrite", "unknown flag --overwrite for `rill show`");
+    refuses("peers X --metadata-timeout 5", "unknown flag --metadata-timeout for `rill peers`");
     refuses("get", "`rill get` needs a TORRENT");
     refuses("show a b", "`b`");
     refuses("X.torrent --down fast", "--down: `fast` is no rate");

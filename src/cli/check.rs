@@ -10,7 +10,7 @@ use super::screen::{self, Output};
 use super::settings::{Net, place};
 use super::source::{Found, Source};
 use super::stop::Stop;
-use super::units::{for_people, grouped};
+use super::units::for_people;
 use super::unix_time_s;
 use super::watch::{Printer, Reporter};
 use crate::geometry::PieceIndex;
@@ -18,6 +18,7 @@ use crate::metainfo::Info;
 use crate::report::{Event, Watcher};
 use crate::sorting::sort;
 use crate::storage::{FileReport, Place, Storage, StorageError};
+use crate::text::{count, grouped};
 
 /// Runs the command with these flags.
 ///
@@ -115,10 +116,10 @@ fn tell_people(info: &Info, reports: &[FileReport]) -> Result<Code, Failure> {
         let path = info.path_of(&info.files[report.index]);
         text.push_str(&format!("{:<8} {:>9}  {path}", state(report), for_people(report.length)));
         if let Some(found) = report.found.filter(|found| *found < report.length) {
-            text.push_str(&format!(", {} bytes short", grouped(report.length - found)));
+            text.push_str(&format!(", {} short", count(report.length - found, "byte")));
         }
         if report.extra_bytes() > 0 {
-            text.push_str(&format!(", {} bytes too long", grouped(report.extra_bytes())));
+            text.push_str(&format!(", {} too long", count(report.extra_bytes(), "byte")));
         }
         if !report.damaged.is_empty() {
             text.push_str(&format!(", damaged: {}", pieces(&report.damaged)));
@@ -175,8 +176,7 @@ fn verdict(reports: &[FileReport]) -> String {
     let files = format!("{} of {} files whole", grouped(whole as u64), grouped(reports.len() as u64));
     match damaged.len() {
         0 => files,
-        1 => format!("{files}, 1 piece damaged"),
-        count => format!("{files}, {} pieces damaged", grouped(count as u64)),
+        damaged => format!("{files}, {} damaged", count(damaged as u64, "piece")),
     }
 }
 

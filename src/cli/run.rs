@@ -23,7 +23,7 @@ use crate::session::{
     Add, Config, Desk, Folder, Keeper, Refusal, RefusalKind, Session, Shared, Standpoint, Terms,
 };
 use crate::sys;
-use crate::text::system_words;
+use crate::text::{count, system_words};
 use crate::thread;
 use crate::torrent::What;
 
@@ -58,11 +58,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     }
     let shared = station::share(standpoint)?;
     let journal = Journal::start(output, config.dir.clone(), shared.port())?;
-    let remembered = match found.torrents.len() {
-        1 => "1 torrent is".to_owned(),
-        count => format!("{count} torrents are"),
-    };
-    let port = shared.port();
+    let (port, remembered) = (shared.port(), count(found.torrents.len() as u64, "torrent"));
     journal.note(&format!("listening on port {port}; {remembered} remembered in {}", state.display()));
     let (session, desk) = Session::open(shared, config, journal.audience(), folder, found)
         .map_err(|error| no_thread(&error))?;

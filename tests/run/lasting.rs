@@ -219,7 +219,7 @@ fn a_state_folder_that_is_full_or_read_only_loses_nothing() {
     assert_eq!(server.remembered().len(), 3);
     rill.kill();
     let rill = server.rill().start();
-    wait_until("three torrents should be remembered", || rill.stderr().contains("3 torrents are remembered"));
+    wait_until("three torrents should be remembered", || rill.stderr().contains("3 torrents remembered"));
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn what_can_t_be_read_is_set_aside_and_the_rest_goes_on() {
     fs::write(server.state.join(".new-torn"), "half").unwrap();
     let mut rill = server.rill().start();
     rill.wait_for("can't be used");
-    rill.wait_for("1 torrent is remembered");
+    rill.wait_for("1 torrent remembered");
     assert!(torn.with_extension("kept.bad").exists());
     assert_eq!(fs::read(torn.with_extension("kept.bad")).unwrap(), &bytes[..bytes.len() / 2]);
     assert!(!server.state.join(".new-torn").exists());
