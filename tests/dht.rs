@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{Ended, Folder, PATIENCE, Rill, Running, Torrent, fresh_listener, json, wait_until};
+use common::{Ended, Folder, Rill, Running, Torrent, fresh_listener, json, wait_until};
 use rill::dht::node::{Dht, DhtConfig};
 use rill::id::InfoHash;
 
@@ -122,9 +122,7 @@ fn a_private_torrent_is_never_announced() {
     let open_file = open.write_file(&folder, &[]);
     let both = seed(&file, &folder, &place).arg(open_file).start();
     // Once the open one is announced, the private one would have been, too.
-    let start = std::time::Instant::now();
     wait_until("the open torrent should be announced", || named(&router, &open, Duration::from_secs(1)) > 0);
-    assert!(start.elapsed() < PATIENCE);
     let (tell, told) = std::sync::mpsc::channel();
     router.find_peers(InfoHash::from_hex(&hash).unwrap(), None, move |peers| tell.send(peers).is_ok());
     assert!(told.recv_timeout(Duration::from_secs(3)).is_err(), "a private torrent was announced");

@@ -112,6 +112,16 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Every Rust file of the house, tests and all: its path and its text.
+pub fn every_file() -> Vec<(String, String)> {
+    let root = root();
+    let mut files = Vec::new();
+    ["src", "tests"].iter().for_each(|folder| walk(&root.join(folder), &mut files));
+    files.sort();
+    let name = |path: &PathBuf| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
 /// A chapter of the README: from its heading to the next.
 pub fn chapter(heading: &str) -> String {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
