@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
 use common::torrent::Value;
-use common::{Ended, Folder, Rill, Running, Torrent, fresh_listener, json};
+use common::{Ended, Folder, Rill, Running, Seeding, Torrent, fresh_listener, json};
 
 const COMMANDS: [&str; 9] = ["get", "seed", "share", "run", "show", "peers", "check", "create", "tracker"];
 
@@ -240,13 +240,8 @@ fn a_link_is_printed_and_found_again() {
 
 #[test]
 fn what_a_link_stands_for_is_asked_of_peers() {
-    let folder = Folder::new("show-link");
     let torrent = Torrent::many("tree", &[("a", 40_000), ("b/c", 20_000)], 16 << 10);
-    let file = torrent.write_file(&folder, &["http://127.0.0.1:1/announce"]);
-    torrent.write_content(&folder);
-    let address = fresh_listener();
-    let mut seeder = Rill::seed(&file, folder.path(), address).start();
-    seeder.wait_for("complete");
+    let Seeding { rill: _rill, address, folder, .. } = Seeding::of(&torrent, &[]);
     let link = format!("magnet:?xt=urn:btih:{}&x.pe={address}", torrent.hex());
     let before = folder.files();
     let show = |flag: &str| Rill::new(["show", &link, flag]).run();
@@ -264,21 +259,10 @@ fn what_a_link_stands_for_is_asked_of_peers() {
 
 #[test]
 fn several_torrents_share_one_process() {
-    let folder = Folder::new("several");
     let torrents = ["one", "two", "three"].map(|name| Torrent::single(name, 100_000, 16 << 10));
-    let address = fresh_listener();
-    let mut seeders = Rill::seed(&torrents[0].write_file(&folder, &[]), folder.path(), address);
-    for torrent in &torrents {
-        torrent.write_content(&folder);
-        seeders = seeders.arg(torrent.write_file(&folder, &[]));
-    }
-    let mut seeders = seeders.start();
-    torrents.iter().for_each(|torrent| seeders.wait_for(&format!("{}: complete", torrent.name)));
+    let Seeding { rill: _rill, address, folder, files } = Seeding::start(&torrents, &[], &[]);
     let out = folder.join("out");
-    let get = || {
-        let files = torrents.iter().map(|torrent| folder.join(format!("{}.torrent", torrent.name)));
-        Rill::new(["get", "--json", "--peer", &address.to_string(), "-d"]).arg(&out).args(files)
-    };
+    let get = || Rill::new(["get", "--json", "--peer", &address.to_string(), "-d"]).arg(&out).args(&files);
     let ended = get().run();
     ended.expect(0);
     torrents.iter().for_each(|torrent| torrent.compare(&out).unwrap());

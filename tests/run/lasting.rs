@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Answer, Chance, Folder, PATIENCE, Rill, Running, Torrent, Tracker, fresh_address, fresh_listener,
-    wait_until,
+    Answer, Chance, Folder, PATIENCE, Rill, Running, Seeding, Torrent, Tracker, fresh_address,
+    fresh_listener, wait_until,
 };
 
 const PIECE: usize = 32 << 10;
@@ -21,27 +21,16 @@ const PIECE: usize = 32 << 10;
 struct Swarm {
     torrents: Vec<Torrent>,
     address: SocketAddr,
-    _seed: Running,
-    _folder: Folder,
+    _seed: Seeding,
 }
 
 impl Swarm {
     fn new(count: usize, length: usize, more: &[&str]) -> Swarm {
-        let folder = Folder::new("run-seed");
         let name = |number: usize| format!("torrent-{number}.bin");
         let torrents: Vec<Torrent> =
             (0..count).map(|number| Torrent::single(&name(number), length + number, PIECE)).collect();
-        let address = fresh_listener();
-        let mut seed = Rill::new(["seed"]).args(more);
-        for torrent in &torrents {
-            torrent.write_content(&folder);
-            seed = seed.arg(torrent.write_file(&folder, &[]));
-        }
-        let (ip, port) = (address.ip().to_string(), address.port().to_string());
-        let dir = folder.path().to_string_lossy().into_owned();
-        let mut seed = seed.args(["-d", &dir, "--bind", &ip, "-p", &port]).start();
-        seed.wait_for(&format!("{}: complete", torrents[count - 1].name));
-        Swarm { torrents, address, _seed: seed, _folder: folder }
+        let seed = Seeding::start(&torrents, &[], more);
+        Swarm { torrents, address: seed.address, _seed: seed }
     }
 }
 
