@@ -43,7 +43,7 @@ fn every_command_has_help_on_standard_output() {
 fn what_makes_no_sense_is_refused_by_name() {
     refuses("X.torrent --frobnicate", "unknown flag --frobnicate");
     refuses("X.torrent --jsom", "did you mean --json?");
-    refuses("show X.torrent --overwrite", "unknown flag --overwrite for `rill show`");
+    refuses("show X.torrent --sequential", "unknown flag --sequential for `rill show`");
     refuses("get", "`rill get` needs a TORRENT");
     refuses("show a b", "`b`");
     refuses("X.torrent --down fast", "--down: `fast` is no rate");
@@ -249,7 +249,9 @@ fn several_torrents_share_one_process() {
     let some = get().arg("/nowhere/x.torrent").run();
     some.expect(11).says("1 of 4 torrents failed");
     assert_eq!((&*some.last_event()["event"], &*some.last_event()["code"]), ("error", "11"));
-    Rill::new(["get", "-o", "x", "a.torrent", "b.torrent"]).run().expect(2).says("--out is one name");
+    for (option, sentence) in [("--out", "--out is one name"), ("--save-torrent", "is one file")] {
+        Rill::new(["get", option, "x", "a.torrent", "b.torrent"]).run().expect(2).says(sentence);
+    }
 }
 
 #[test]

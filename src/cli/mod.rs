@@ -17,6 +17,7 @@ pub mod settings; // what was typed, checked and grouped
 
 // What commands share.
 pub mod source; //   where a torrent comes from
+pub mod target; //   a file that is named to be written
 pub mod stop; //     being told to stop
 pub mod meter; //    how far a long piece of work is, for people
 pub mod listing; //  how the files of a torrent are listed

@@ -10,13 +10,14 @@ use super::screen::Output;
 use super::settings::{Port, Settings};
 use super::source::{Found, Source};
 use super::stop::Stop;
+use super::target::Target;
 use crate::picker::Order;
 use crate::report::Watcher;
 use crate::session::{OpenError, Shared, Standpoint, Terms};
-use crate::storage::Selection;
+use crate::storage::{Selection, StorageError};
 use crate::sys;
 use crate::text::system_words;
-use crate::torrent::{Ended, Goal, Letter, Task, Torrent, What};
+use crate::torrent::{Ended, Goal, Keeper, Letter, Task, Torrent, What};
 
 /// The ports that every client tries, in order.
 const USUAL_PORTS: RangeInclusive<u16> = 6881..=6889;
@@ -52,11 +53,17 @@ impl Station {
     }
 
     /// What the owner of a torrent is told to do, when `at_once` of them share the memory.
-    pub fn task(&self, found: Found, goal: Goal, at_once: usize) -> Task {
+    ///
+    /// # Errors
+    /// When what is in the place of the `.torrent` that is to be kept has to stay, or the place can't be written.
+    pub fn task(&self, found: Found, goal: Goal, at_once: usize) -> Result<Task, Failure> {
         let Settings { place, choice, limits, patience, save_torrent, .. } = &self.settings;
-        let what = match found {
-            Found::Torrent(metainfo) => What::of(*metainfo),
-            Found::Link(magnet) => What::Magnet(magnet),
+        let (what, keeper) = match found {
+            Found::Torrent(metainfo) => (What::of(*metainfo), None),
+            Found::Link(magnet) => {
+                let target = save_torrent.clone().map(|path| Target::prepare(path, place.overwrite));
+                (What::Magnet(magnet), target.transpose()?.map(keeper))
+            }
         };
         let memory_bytes = limits.memory_bytes / at_once.max(1) as u64;
         let terms = Terms { memory_bytes, ..terms(&self.settings) };
@@ -65,8 +72,8 @@ impl Station {
             task.choice.select = Box::new(move |info| list.of(info).map(Selection::Files));
         }
         task.patience = *patience;
-        task.save_torrent.clone_from(save_torrent);
-        task
+        task.keeper = keeper;
+        Ok(task)
     }
 
     /// Works on a torrent until its goal is reached or a signal comes. This thread is its owner.
@@ -97,6 +104,13 @@ impl Station {
     pub fn port(&self) -> u16 {
         self.shared.port()
     }
+}
+
+/// Keeps a `.torrent` there.
+fn keeper(mut target: Target) -> Keeper {
+    Keeper(Box::new(move |bytes| {
+        target.write(bytes).map_err(|error| StorageError::io("save", target.path(), error))
+    }))
 }
 
 /// Prepares the process for many connections and broken disks.

@@ -28,8 +28,13 @@ type Outcome = Result<Ending, Failure>;
 /// printed with it, and in the code.
 pub fn run(flags: &Flags, goal: impl Fn(&Settings) -> Goal) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
-    if flags.operands.len() > 1 && settings.place.name.is_some() {
-        return Err(Failure::usage("--out is one name, and these are several torrents"));
+    if flags.operands.len() > 1 {
+        if settings.place.name.is_some() {
+            return Err(Failure::usage("--out is one name, and these are several torrents"));
+        }
+        if settings.save_torrent.is_some() {
+            return Err(Failure::usage("--save-torrent is one file, and these are several torrents"));
+        }
     }
     let goal = goal(&settings);
     let station = Station::open(settings, Stop::install()?)?;
@@ -104,7 +109,7 @@ impl Desk<'_> {
     fn work_on(&self, source: Source, reporter: &mut Reporter) -> Outcome {
         // Those whose turn comes after the signal don't even begin.
         let Some(found) = self.station.load(source)? else { return Ok(self.station.stopped()) };
-        self.station.run(self.station.task(found, self.goal, self.at_once()), reporter)
+        self.station.run(self.station.task(found, self.goal, self.at_once())?, reporter)
     }
 }
 

@@ -170,7 +170,7 @@ impl Shared {
             patience: Patience::default(),
             goal,
             past: Past::default(),
-            save_torrent: None,
+            keeper: None,
             what,
         }
     }

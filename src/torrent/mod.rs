@@ -47,7 +47,8 @@ pub use letter::{Letter, Mailbox, Portion, Post};
 use peers::Peers;
 use serve::Server;
 pub use task::{
-    Around, Choice, Finding, Goal, Limits, Net, Past, Patience, Select, Sharing, Task, What, select_runs,
+    Around, Choice, Finding, Goal, Keeper, Limits, Net, Past, Patience, Select, Sharing, Task, What,
+    select_runs,
 };
 use tend::Clock;
 use web::WebSeeds;
