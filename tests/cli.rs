@@ -3,10 +3,12 @@
 mod common;
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use common::{Ended, Folder, Rill, Torrent, fresh_listener, json};
+use common::{Answer, Ended, Folder, Rill, Torrent, Tracker, fresh_listener, json, wait_until};
 
 const COMMANDS: [&str; 9] = ["get", "seed", "share", "run", "show", "peers", "check", "create", "tracker"];
 
@@ -331,6 +333,74 @@ fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one() {
     let mut child = program(&["show", "/nowhere"]).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stderr.take());
     assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+/// The contract gives us three seconds, also where nobody takes what is to be said.
+#[test]
+fn a_signal_ends_whoever_can_t_be_heard() {
+    let folder = Folder::new("unheard");
+    let torrent = Torrent::single("a.bin", 100_000, 16 << 10);
+    let file = torrent.write_file(&folder, &[]);
+    torrent.write_content(&folder);
+    let (file, dir) = (file.to_str().unwrap(), folder.path().to_str().unwrap());
+    let content = &format!("{dir}/a.bin");
+    let lines: [&[&str]; 6] = [
+        &["show", file],
+        &["show", file, "--json"],
+        &["check", file, "-d", dir],
+        &["check", file, "-d", dir, "--json"],
+        &["get", file, "-d", dir, "--json", "--no-dht", "--no-lsd"],
+        &["create", content, "-o", "-"],
+    ];
+    let run = |words: &&[&str]| {
+        let (reader, mut full) = std::io::pipe().unwrap();
+        // As much as a pipe holds.
+        full.write_all(&[b' '; 64 << 10]).unwrap();
+        (program(words).stdout(full).stderr(Stdio::null()).spawn().unwrap(), reader)
+    };
+    let running: Vec<_> = lines.iter().map(run).collect();
+    for ((mut child, _reader), words) in running.into_iter().zip(lines) {
+        wait_until(&format!("{words:?} should be stuck"), || is_writing(child.id()));
+        let kill = Command::new("sh").args(["-c", "kill -s TERM $0", &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let begun = Instant::now();
+        assert_eq!(child.wait().unwrap().code(), Some(143), "{words:?}");
+        assert!(begun.elapsed() < Duration::from_millis(3_500), "{words:?}: {:?}", begun.elapsed());
+    }
+}
+
+/// Whether one of a process's threads writes to standard output right now; where the system doesn't tell, it may.
+fn is_writing(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    let call = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("syscall"));
+    let write = format!("{} 0x1 ", libc::SYS_write);
+    threads.map(call).any(|call| call.map_or(true, |call| call.starts_with(&write)))
+}
+
+#[test]
+fn a_time_limit_covers_the_reading_of_the_torrent() {
+    let folder = Folder::new("slow");
+    let fifo = folder.join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let silent = Tracker::start(Answer::Silence);
+    let get = |word: &str, limit: &str| {
+        let ended = Rill::new(["get", word, limit, "0.5", "--json"]).run();
+        assert!(ended.took < Duration::from_secs(3), "{word}: {:?}", ended.took);
+        ended
+    };
+    for limit in ["--max-time", "--stall-timeout"] {
+        for word in [fifo.to_str().unwrap(), &silent.url()] {
+            let ended = get(word, limit);
+            ended.expect(5).says(&format!("gave up after 0.5 s without the torrent: all of {word} has"));
+            assert_eq!(ended.last_event()["code"], "5");
+        }
+    }
+    // Where there is no place for one more, who dials hears nothing.
+    let crowded = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = crowded.local_addr().unwrap();
+    let dial = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let _crowd: Vec<_> = std::iter::from_fn(dial).collect();
+    get(&format!("http://{address}/x.torrent"), "--max-time").expect(4).says("no connection came about");
 }
 
 fn program(words: &[&str]) -> Command {
