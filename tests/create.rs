@@ -122,6 +122,20 @@ fn what_is_in_the_way_stays() {
     assert!(folder.join("link").is_symlink());
 }
 
+#[test]
+fn a_limit_on_the_length_of_files_is_a_disk_error() {
+    let folder = Folder::new("create");
+    folder.write("a", b"abc");
+    let script = "ulimit -f 0; exec $0 create a";
+    let mut create = Command::new("sh");
+    create.args(["-c", script, env!("CARGO_BIN_EXE_rill")]).current_dir(folder.path());
+    let create = create.output().unwrap();
+    let said = String::from_utf8_lossy(&create.stderr);
+    assert_eq!(create.status.code(), Some(9), "{said}");
+    assert!(said.contains("can't write a.torrent: file too large"), "{said}");
+    assert_eq!(folder.files(), ["a"]);
+}
+
 /// As process 1 of a container every rill has the same number, and so has the draft that a killed one left.
 #[test]
 fn a_draft_that_was_left_behind_is_in_nobody_s_way() {

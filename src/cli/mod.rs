@@ -53,9 +53,13 @@ use args::{Asked, Flags};
 use exit::{Code, Failure};
 use options::Command;
 
+use crate::sys;
+
 /// Runs the program with the process's own arguments and environment.
 pub fn main() -> ExitCode {
-    crate::sys::keep_memory_small();
+    sys::keep_memory_small();
+    // Where it can't be had, a file that grows too long ends us with a signal: no reason not to begin.
+    let _ = sys::outlive_file_limit();
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     if words.is_empty() {
         screen::say_raw(&help::text(None));
