@@ -64,6 +64,24 @@ fn what_makes_no_sense_is_refused_by_name() {
 }
 
 #[test]
+fn programs_hear_of_a_line_that_makes_no_sense() {
+    let event = |rill: Rill, sentence: &str| {
+        let ended = rill.run();
+        let event = ended.expect(2).says(sentence).last_event();
+        assert_eq!((&*event["event"], &*event["code"]), ("error", "2"));
+        assert!(event["message"].contains(sentence), "{}", ended.stdout);
+    };
+    event(Rill::new(["get", "--json", "--frob", "X"]), "unknown flag --frob");
+    event(Rill::new(["get", "--json"]), "needs a TORRENT");
+    event(Rill::new(["get", "--json=yes", "--port"]), "--port needs a PORT");
+    event(Rill::new(["get", "--json", "X", "--memory", "zero"]), "--memory: `zero`");
+    event(Rill::new(["get", "--frob"]).env("RILL_JSON", "1"), "unknown flag --frob");
+    for words in [&["get", "--frob", "--json=0"][..], &["get", "--frob", "--", "--json"]] {
+        assert_eq!(Rill::new(words).run().expect(2).stdout, "");
+    }
+}
+
+#[test]
 fn the_environment_is_read_and_the_command_line_wins() {
     let get = |variable, value| Rill::new(["get", "/nowhere/x.torrent"]).env(variable, value);
     get("RILL_DOWN", "fast").run().expect(2).says("RILL_DOWN: `fast` is no rate");

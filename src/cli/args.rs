@@ -141,6 +141,19 @@ pub fn parse(words: Vec<OsString>, variable: impl Fn(&str) -> Option<OsString>) 
     Ok(Asked::Do(flags))
 }
 
+/// Whether programs are to hear, too, of a line that makes no sense: what can be told of it without the rest.
+pub fn wants_json(words: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let row = Opt::Json.row();
+    let given = |word: &OsString| match word.as_bytes().strip_prefix(row.long.as_bytes())? {
+        [] => Some("1".into()),
+        [b'=', value @ ..] => switch(OsStr::from_bytes(value)),
+        _ => None,
+    };
+    let options = words.iter().take_while(|word| *word != "--");
+    let typed = options.filter_map(given).last();
+    typed.or_else(|| switch(&variable(&row.variable())?)).is_some_and(|value| value == "1")
+}
+
 /// The words, sorted into options and operands.
 #[derive(Default)]
 struct Line {

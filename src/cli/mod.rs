@@ -65,12 +65,14 @@ pub fn main() -> ExitCode {
         screen::say_raw(&help::text(None));
         return Code::Usage.number().into();
     }
-    let code = match args::parse(words, |name| std::env::var_os(name)) {
+    let variable = |name: &str| std::env::var_os(name);
+    let json = args::wants_json(&words, variable);
+    let code = match args::parse(words, variable) {
         Ok(Asked::Help(command)) => code_of(screen::print_raw(help::text(command).as_bytes())),
         Ok(Asked::Version) => code_of(screen::print_raw(help::version().as_bytes())),
         Ok(Asked::Do(flags)) => run(&flags),
         Err(failure) => {
-            screen::say(&format!("rill: {failure}"));
+            screen::Output { json, ..Default::default() }.fail(&failure, unix_time_s());
             failure.code
         }
     };
