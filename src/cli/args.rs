@@ -293,7 +293,9 @@ impl Flags {
     /// that is how compose files unset one.
     fn read_environment(&mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<(), Failure> {
         for row in self.command.options() {
-            if self.is_given(row.option) || matches!(row.option, Opt::Help | Opt::Version) {
+            // RILL_NAME is what a program that `rill run` started for a torrent finds: no name for another one.
+            let typed_only = matches!(row.option, Opt::Help | Opt::Version | Opt::Name);
+            if self.is_given(row.option) || typed_only {
                 continue;
             }
             let by = row.variable();
@@ -469,6 +471,14 @@ mod tests {
         assert!(!with("X", &[("RILL_NO_DHT", "0")]).has(Opt::NoDht));
         let failure = ask("X", &[("RILL_NO_DHT", "perhaps")]).unwrap_err();
         assert_eq!(failure.message, "RILL_NO_DHT is a switch: 1 or 0, not `perhaps`");
+    }
+
+    #[test]
+    fn the_name_of_a_torrent_that_is_complete_is_none_for_the_next() {
+        let variables = [("RILL_NAME", "finished"), ("RILL_COMMENT", "c")];
+        let flags = with("create X", &variables);
+        assert_eq!((flags.path(Opt::Name), flags.path(Opt::Comment)), (None, Some("c".into())));
+        assert_eq!(with("create X --name n", &variables).path(Opt::Name), Some("n".into()));
     }
 
     #[test]
