@@ -190,18 +190,30 @@ fn bind(flags: &Flags) -> Result<Option<IpAddr>, Failure> {
     if given.len() > 1 {
         return Err(Failure::usage("--bind takes one address here; `rill tracker` takes several"));
     }
-    match (given.first(), flags.has(Opt::Ipv4), flags.has(Opt::Ipv6)) {
-        (_, true, true) => Err(Failure::usage("--ipv4 and --ipv6 each mean: only this one")),
-        (Some(address), true, _) if address.is_ipv6() => {
-            Err(Failure::usage(format!("--bind {address} contradicts --ipv4")))
+    let (address, family) = (given.first().copied(), family(flags)?);
+    match (address, family) {
+        (Some(address), Some((option, any))) if address.is_ipv4() != any.is_ipv4() => {
+            match (flags.is_typed(Opt::Bind), flags.is_typed(option)) {
+                (true, false) => Ok(Some(address)),
+                (false, true) => Ok(Some(any)),
+                _ => Err(Failure::usage(format!("--bind {address} contradicts {}", option.row().long))),
+            }
         }
-        (Some(address), _, true) if address.is_ipv4() => {
-            Err(Failure::usage(format!("--bind {address} contradicts --ipv6")))
-        }
-        (Some(address), ..) => Ok(Some(*address)),
-        (None, true, _) => Ok(Some(Ipv4Addr::UNSPECIFIED.into())),
-        (None, _, true) => Ok(Some(Ipv6Addr::UNSPECIFIED.into())),
-        (None, false, false) => Ok(None),
+        (address, family) => Ok(address.or(family.map(|(_, any)| any))),
+    }
+}
+
+/// The family that is spoken alone, if one is: the option, and the address that stands for all of it.
+fn family(flags: &Flags) -> Result<Option<(Opt, IpAddr)>, Failure> {
+    let families = [(Opt::Ipv4, Ipv4Addr::UNSPECIFIED.into()), (Opt::Ipv6, Ipv6Addr::UNSPECIFIED.into())];
+    let mut asked: Vec<(Opt, IpAddr)> = families.into_iter().filter(|(opt, _)| flags.has(*opt)).collect();
+    // What is typed wins over the environment where they contradict each other.
+    if asked.len() > 1 && asked.iter().any(|(option, _)| flags.is_typed(*option)) {
+        asked.retain(|(option, _)| flags.is_typed(*option));
+    }
+    match asked[..] {
+        [_, _] => Err(Failure::usage("--ipv4 and --ipv6 each mean: only this one")),
+        _ => Ok(asked.pop()),
     }
 }
 
@@ -333,10 +345,18 @@ mod tests {
     use std::ffi::OsString;
 
     use super::super::args::{Asked, parse};
+    use super::super::exit::Code;
     use super::*;
 
     fn settings(line: &str) -> Result<Settings, Failure> {
-        match parse(line.split_whitespace().map(OsString::from).collect(), |_| None)? {
+        with(line, &[])
+    }
+
+    fn with(line: &str, variables: &[(&str, &str)]) -> Result<Settings, Failure> {
+        let variable = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        match parse(line.split_whitespace().map(OsString::from).collect(), variable)? {
             Asked::Do(flags) => Settings::of(&flags),
             other => panic!("{other:?}"),
         }
@@ -377,6 +397,26 @@ mod tests {
         assert_eq!(settings.seeding.ratio, Some(1.5));
         assert_eq!(settings.net.encryption, Encryption::Require);
         assert_eq!(settings.limits.max_peers, 3);
+    }
+
+    #[test]
+    fn what_is_typed_wins_where_the_environment_contradicts_it() {
+        let (v4, v6) = (("RILL_IPV4", "1"), ("RILL_IPV6", "1"));
+        let (here, there) = (("RILL_BIND", "127.0.0.1"), ("RILL_BIND", "::1"));
+        for (line, variables, bind) in [
+            ("X -6", &[v4][..], "::"),
+            ("X -6", &[here], "::"),
+            ("X -6", &[there], "::1"),
+            ("X -4", &[v4, v6, there], "0.0.0.0"),
+            ("X --bind ::1", &[v4, here], "::1"),
+            ("X --bind ::1", &[v6], "::1"),
+        ] {
+            let settings = with(line, variables).unwrap();
+            assert_eq!(settings.net.bind, Some(bind.parse().unwrap()), "{line} {variables:?}");
+        }
+        for variables in [[v4, v6], [v4, there]] {
+            assert_eq!(with("X", &variables).unwrap_err().code, Code::Usage);
+        }
     }
 
     #[test]
