@@ -156,7 +156,11 @@ fn every_refusal_has_its_code_and_its_sentence() {
     create("gone", &folder).run().expect(9).says("gone: no such file");
     create("t", &folder).args(["--piece-length", "100K"]).run().expect(2).says("102400 bytes");
     create("t", &folder).args(["--name", "a/b"]).run().expect(2).says("'a/b'");
-    create("t", &folder).args(["-t", "nowhere"]).run().expect(2).says("'nowhere'");
+    create("t", &folder).args(["-t", "nowhere"]).run().expect(2).says("`nowhere` is no tracker");
+    create("t", &folder).arg("--out=").run().expect(2).says("--out: ``");
+    let long = folder.write(&"x".repeat(255), b"abc");
+    create(&long, &folder).args(["-o", "x"]).run().expect(2).says("of at most 240 bytes");
+    fs::remove_file(long).unwrap();
     create("t", &folder).args(["--exclude", "[a"]).run().expect(2).says("--exclude: the pattern '[a'");
     create("t", &folder).args(["--exclude", "a"]).run().expect(1).says("t holds no bytes");
     symlink("a", folder.join("t/link")).unwrap();

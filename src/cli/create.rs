@@ -30,6 +30,9 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let path = Path::new(&flags.operands[0]);
     let target = match flags.path(Opt::Out) {
         Some(out) if out.as_os_str() == "-" => None,
+        Some(out) if out.as_os_str().is_empty() => {
+            return Err(Failure::usage("--out: `` is no name for a file"));
+        }
         Some(out) => Some(out),
         None => Some(PathBuf::from(format!("{}.torrent", recipe.name_for(path).map_err(failure)?))),
     };

@@ -10,6 +10,7 @@ use super::options::{Command, Opt};
 use super::screen::Output;
 use super::select::Select;
 use super::units;
+use crate::metainfo::MAX_NAME_BYTES;
 use crate::storage::Place;
 use crate::torrent::{Patience, Sharing};
 use crate::wire::mse::Encryption;
@@ -260,6 +261,9 @@ fn file_name(text: &str) -> Result<String, String> {
     if text.is_empty() || text == "." || text == ".." || text.contains(['/', '\0']) {
         return Err(format!("`{text}` is no name for a file; the folder is given by --dir"));
     }
+    if text.len() > MAX_NAME_BYTES {
+        return Err(format!("`{text}` has {} bytes; names have {MAX_NAME_BYTES} at most", text.len()));
+    }
     Ok(text.to_owned())
 }
 
@@ -438,6 +442,7 @@ mod tests {
             ("X --seed-ratio NaN", "no ratio"),
             ("X --encryption maybe", "neither prefer"),
             ("X --out a/b", "--dir"),
+            (&format!("X --out {}", "x".repeat(241)), "names have 240 at most"),
             ("X --max-time soon", "no time"),
         ] {
             assert!(refusal(line).contains(words), "{line}: {}", refusal(line));
