@@ -12,6 +12,7 @@ use super::meter::Meter;
 use super::options::Opt;
 use super::row::Ending;
 use super::screen::{self, Output};
+use super::settings::tracker_url;
 use super::stop::Stop;
 use super::target::{Target, cannot_write};
 use super::units::{self, for_people, grouped};
@@ -122,7 +123,11 @@ fn failure(error: CreateError) -> Failure {
 
 /// One `--tracker`: a tier, its URLs with commas between them.
 fn tier(text: &str) -> Result<Vec<String>, String> {
-    Ok(text.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect())
+    let urls: Vec<&str> = text.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
+    match urls[..] {
+        [] => tracker_url(text).map(|url| vec![url]),
+        _ => urls.into_iter().map(tracker_url).collect(),
+    }
 }
 
 fn date(text: &str) -> Result<i64, String> {
@@ -211,7 +216,10 @@ mod tests {
 
     #[test]
     fn tiers_and_dates_are_read() {
-        assert_eq!(tier("http://a, udp://b").unwrap(), ["http://a", "udp://b"]);
+        assert_eq!(tier("http://a, udp://b,").unwrap(), ["http://a", "udp://b"]);
+        for bad in ["", " , ", "foo://bar", "http://a,b", "http://a:99999/"] {
+            assert!(tier(bad).is_err(), "{bad}");
+        }
         assert_eq!(date("-5"), Ok(-5));
         assert!(date("now").unwrap() > 1_700_000_000);
         assert_eq!(date("soon").unwrap_err(), "`soon` is neither `now` nor a number of Unix seconds");

@@ -341,7 +341,25 @@ pub fn tracker_url(text: &str) -> Result<String, String> {
     if rest.is_empty() || rest.starts_with(['/', ':']) {
         return Err(format!("`{text}` names no host"));
     }
+    sound_port(text)?;
     Ok(text.to_owned())
+}
+
+/// Sees to it that a port named by a URL is one: who dials would take another without a word.
+///
+/// # Errors
+/// A sentence, when it isn't.
+pub fn sound_port(url: &str) -> Result<(), String> {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next();
+    let place = authority.and_then(|authority| authority.rsplit('@').next()).unwrap_or_default();
+    // The colons between brackets are those of an address.
+    let behind = place.rsplit(']').next().unwrap_or_default();
+    match behind.rsplit_once(':') {
+        Some((_, digits)) if digits.starts_with('+') || digits.parse::<u16>().is_err() => {
+            Err(format!("`{url}` names port `{digits}`; ports are numbers from 0 to {}", u16::MAX))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -386,7 +404,7 @@ mod tests {
     #[test]
     fn what_is_said_is_what_holds() {
         let settings = settings(
-            "X -d there -p 0 --bind 127.0.0.1 --peer [::1]:5 --peer a.b:6 --no-dht --down 5M \
+            "X -d there -p 0 --bind 127.0.0.1 --tracker http://u:p@[::1]:80/a:b?c:d --peer [::1]:5 --peer a.b:6 --no-dht --down 5M \
              --up 0 --stall-timeout 2m --max-time 0 --seed-ratio 1.5 --encryption require --max-peers 3",
         )
         .unwrap();
@@ -438,6 +456,9 @@ mod tests {
             ("X --peer a:0", "port 0"),
             ("X --tracker ftp://x", "no tracker"),
             ("X --tracker http:///announce", "names no host"),
+            ("X --tracker http://a:65536/announce", "names port `65536`"),
+            ("X --tracker udp://[::1]:+1", "names port `+1`"),
+            ("X --tracker http://a:b@c:/", "names port ``"),
             ("X --seed-ratio -1", "no ratio"),
             ("X --seed-ratio NaN", "no ratio"),
             ("X --encryption maybe", "neither prefer"),
