@@ -3,6 +3,7 @@
 
 use std::io;
 use std::ops::RangeInclusive;
+use std::time::Instant;
 
 use super::exit::{Code, Failure};
 use super::row::Ending;
@@ -43,13 +44,22 @@ impl Station {
         Ok(Self { settings, stop, shared })
     }
 
-    /// Finds out what a TORRENT is; `None` when a signal came meanwhile.
+    /// Finds out what a TORRENT is, as long as the limits on the whole download allow; `None` when a signal came
+    /// meanwhile.
     ///
     /// # Errors
-    /// As [`Source::load`].
+    /// As [`Source::load_within`]; [`Code::GaveUp`] when it takes longer.
     pub fn load(&self, source: Source) -> Result<Option<Found>, Failure> {
-        let bind = self.settings.net.bind;
-        self.stop.race("load", move || source.load(bind))?.transpose()
+        let Settings { net, patience, .. } = &self.settings;
+        let (bind, limit) = (net.bind, patience.max_time.into_iter().chain(patience.stall).min());
+        let too_long = source.too_long(limit.unwrap_or_default());
+        // A URL knows its limit, and whether anyone was there.
+        let until = limit.filter(|_| !matches!(source, Source::Url(_))).map(|limit| Instant::now() + limit);
+        let found = self.stop.race_until("load", until, move || source.load_within(bind, limit))?;
+        match found {
+            None if self.stop.code().is_none() => Err(too_long),
+            found => found.transpose(),
+        }
     }
 
     /// What the owner of a torrent is told to do, when `at_once` of them share the memory.

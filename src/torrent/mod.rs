@@ -111,7 +111,7 @@ impl<'w> Torrent<'w> {
             finder: Finder::default(),
             web_seeds,
             server: Server::new(slots, Dice::from_seed(dice.roll())),
-            clock: Clock::start(Instant::now()),
+            clock: Clock::start(task.since, Instant::now()),
             content: None,
             hunt: None,
             gone: Gone::default(),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::dht::node::Dht;
 use crate::id::InfoHash;
@@ -33,6 +33,8 @@ pub struct Task {
     pub finding: Finding,
     /// When it gives up.
     pub patience: Patience,
+    /// Since when it has been patient: what it is had to be found out, too.
+    pub since: Instant,
     /// When it has done its share.
     pub goal: Goal,
     /// What is known of its data from an earlier run.
