@@ -266,6 +266,9 @@ fn several_torrents_share_one_process() {
     torrents.iter().for_each(|torrent| torrent.compare(&out).unwrap());
     let events = json::read_lines(&ended.stdout);
     assert_eq!(events.iter().filter(|event| event["event"] == "complete").count(), 3);
+    let link = format!("magnet:?xt=urn:btih:{}", torrents[0].hex());
+    let twice = get().arg(&link).run();
+    twice.expect(0).says("is the same torrent as another one here");
     let some = get().arg("/nowhere/x.torrent").run();
     some.expect(11).says("1 of 4 torrents failed");
     assert_eq!((&*some.last_event()["event"], &*some.last_event()["code"]), ("error", "11"));
@@ -346,6 +349,16 @@ fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = program(&words).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(8), "{words:?}");
+    }
+    let folder = Folder::new("full");
+    let torrent = Torrent::single("a.bin", 100_000, 16 << 10);
+    let file = torrent.write_file(&folder, &[]);
+    torrent.write_content(&folder);
+    for (out, code) in [("/dev/full", 8), ("/dev/null", 0)] {
+        let out = std::fs::File::options().write(true).open(out).unwrap();
+        let mut get = program(&["get", "--json", "--no-dht", "--no-lsd", "-p", "0"]);
+        let get = get.arg(&file).arg("-d").arg(folder.path()).stdout(out).output().unwrap();
+        assert_eq!(get.status.code(), Some(code), "{}", String::from_utf8_lossy(&get.stderr));
     }
     // Nobody reads standard error either: still an exit code, no panic.
     let mut child = program(&["show", "/nowhere"]).stderr(Stdio::piped()).spawn().unwrap();

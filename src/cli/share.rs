@@ -58,8 +58,8 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let outcome = station.run(task, &mut reporter);
     let code = outcome.as_ref().map_or_else(|failure| failure.code, |ending| ending.code());
     reporter.ended(outcome);
-    printer.close(None, station.stop.code().is_some());
-    Ok(code)
+    let unsaid = printer.close(None, station.stop.code().is_some());
+    Ok(if code == Code::Done { unsaid.map_or(code, |failure| failure.code) } else { code })
 }
 
 /// The folder something is in and its name there, whatever the path to it looks like.
