@@ -318,9 +318,10 @@ impl Flags {
         let count = self.operands.len();
         if count < row.at_least {
             return Err(Failure::usage(format!(
-                "`rill {}` needs a {}; `rill {} --help` tells more",
+                "`rill {}` needs {} {}; `rill {} --help` tells more",
                 row.name,
-                row.operands.trim_end_matches("..."),
+                if row.operands.starts_with('A') { "an" } else { "a" },
+                row.operands.split(' ').next().unwrap_or_default().trim_end_matches("..."),
                 row.name
             )));
         }
