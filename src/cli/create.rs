@@ -15,12 +15,13 @@ use super::screen::{self, Output};
 use super::settings::tracker_url;
 use super::stop::Stop;
 use super::target::{Target, cannot_write};
-use super::units::{self, for_people, grouped};
+use super::units::{self, for_people};
 use super::unix_time_s;
 use crate::create::{CreateError, Created, Recipe};
 use crate::glob::Glob;
 use crate::magnet::Magnet;
 use crate::metainfo::{Info, Metainfo};
+use crate::text::count;
 
 /// Runs the command with these flags.
 ///
@@ -147,10 +148,9 @@ fn result(created: &Created, with_link: bool) -> String {
 fn summary(created: &Created, written: Option<&Path>) -> String {
     let Info { name, geometry, files, is_folder, .. } = &created.metainfo.info;
     let to = written.map_or_else(|| name.clone(), |path| path.display().to_string());
-    let in_files = match (is_folder, files.len()) {
-        (false, _) => String::new(),
-        (true, 1) => " in 1 file".into(),
-        (true, count) => format!(" in {} files", grouped(count as u64)),
+    let in_files = match is_folder {
+        false => String::new(),
+        true => format!(" in {}", count(files.len() as u64, "file")),
     };
     let hidden = match created.hidden_left_out {
         0 => "",
@@ -158,18 +158,16 @@ fn summary(created: &Created, written: Option<&Path>) -> String {
         _ => "; hidden ones were left out",
     };
     format!(
-        "{to}: {}{in_files}, {} pieces of {}{hidden}",
+        "{to}: {}{in_files}, {} of {}{hidden}",
         for_people(geometry.total_bytes()),
-        grouped(u64::from(geometry.pieces())),
+        count(u64::from(geometry.pieces()), "piece"),
         for_people(u64::from(geometry.piece_bytes())),
     )
 }
 
 fn event(created: &Created, written: &Path) -> Object {
     let Metainfo { info, .. } = &created.metainfo;
-    Object::new()
-        .put("event", "complete")
-        .put("time", unix_time_s())
+    screen::event("complete", unix_time_s())
         .put("info_hash", info.info_hash.to_string())
         .put("name", &info.name)
         .put("size", info.content_bytes())

@@ -12,7 +12,6 @@ use crossbeam_channel::select;
 use super::exit::{Code, Failure};
 use crate::envelope::{Receiver, Sender, bounded, unbounded};
 use crate::sys::{Signal, Stops, Wishes};
-use crate::text::system_words;
 use crate::thread;
 
 /// How long after the signal the program ends in any case: it is given three seconds, and whoever waits to be heard by
@@ -137,9 +136,7 @@ impl Stop {
     ) -> Result<Option<T>, Failure> {
         let (tell, told) = bounded(1);
         let ended = move |end| _ = tell.send(end);
-        thread::spawn(name, work, ended).map_err(|error| {
-            Failure::new(Code::Other, format!("can't start a thread: {}", system_words(&error)))
-        })?;
+        thread::spawn(name, work, ended).map_err(|error| Failure::system("can't start a thread", &error))?;
         let done = match until {
             Some(until) => self.or_until(&told, until),
             None => self.or(&told),
@@ -153,5 +150,5 @@ impl Stop {
 }
 
 fn deaf(error: io::Error) -> Failure {
-    Failure::new(Code::Other, format!("can't listen for signals: {}", system_words(&error)))
+    Failure::system("can't listen for signals", &error)
 }

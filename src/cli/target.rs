@@ -1,11 +1,11 @@
 //! A file that the command line names and that is written whole: a `.torrent`.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::exit::{Code, Failure};
-use crate::metainfo::Metainfo;
+use crate::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 use crate::sys::file::{self, Access};
 
 /// How many names for a draft are tried. Every process 1 has the same number, and one that was killed leaves its
@@ -155,11 +155,18 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Whether this is something we would have written: that may be replaced.
 fn is_torrent(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| Metainfo::from_bytes(&bytes).is_ok())
+    let mut bytes = Vec::new();
+    let is_read = File::open(path).is_ok_and(|file| {
+        // A disk's image isn't read only to be refused.
+        let fits = file.metadata().is_ok_and(|meta| meta.len() <= MAX_TORRENT_BYTES);
+        fits && file.take(MAX_TORRENT_BYTES).read_to_end(&mut bytes).is_ok()
+    });
+    is_read && Metainfo::from_bytes(&bytes).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Seek;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -222,5 +229,21 @@ mod tests {
         Target::prepare(out.clone(), false).unwrap().write(b"bytes").unwrap();
         assert!(out.is_symlink());
         assert_eq!(fs::read(&log).unwrap(), b"before bytes");
+    }
+
+    #[test]
+    fn a_torrent_of_any_length_that_is_read_may_be_replaced() {
+        let scratch = Scratch::new();
+        let small = fs::read("testdata/single.torrent").unwrap();
+        assert!(is_torrent(&scratch.write("small", &small)));
+        assert!(!is_torrent(&scratch.write("none", "none")) && !is_torrent(&scratch.join("gone")));
+        // A torrent but for its length: what is in the comment is a hole.
+        let large = scratch.join("large");
+        let mut file = File::create(&large).unwrap();
+        let comment = MAX_TORRENT_BYTES.to_string();
+        write!(file, "d7:comment{comment}:").unwrap();
+        file.seek_relative(MAX_TORRENT_BYTES as i64).unwrap();
+        file.write_all(&small[small.windows(6).position(|at| at == b"4:info").unwrap()..]).unwrap();
+        assert!(!is_torrent(&large));
     }
 }

@@ -11,6 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use crate::envelope::{Receiver, Sender, unbounded};
 use crate::id::InfoHash;
 use crate::sys::reap_strangers;
+use crate::text::system_words;
 use crate::thread;
 
 /// Programs that run at once; the others wait. Twenty torrents may be complete in one second.
@@ -73,7 +74,7 @@ impl Hooks {
             || self.running.iter().any(|(info_hash, _)| *info_hash == occasion.info_hash);
         if !is_known {
             self.waiting.push_back(occasion);
-            self.start_waiting();
+            self.start_waiting(Self::start);
         }
     }
 
@@ -93,7 +94,7 @@ impl Hooks {
             Message::News(news) => {
                 if let HookNews::Ended(occasion, _) = &news {
                     self.running.retain(|(info_hash, _)| *info_hash != occasion.info_hash);
-                    self.start_waiting();
+                    self.start_waiting(Self::start);
                 }
                 Some(news)
             }
@@ -109,21 +110,30 @@ impl Hooks {
         }
     }
 
-    fn start_waiting(&mut self) {
+    /// `start` begins one; what can't begin is told as one that has ended.
+    fn start_waiting(&mut self, start: fn(&Self, Occasion) -> io::Result<()>) {
         while self.running.len() < MAX_AT_ONCE
             && let Some(occasion) = self.waiting.pop_front()
         {
-            self.running.push((occasion.info_hash, 0));
-            let (command, tell) = (self.command.clone(), self.tell.clone());
-            let (lost, its) = (self.tell.clone(), occasion.clone());
-            let body = move || run(&command, &occasion, &tell);
-            let ended = move |end: Result<Result<(), String>, String>| {
-                let news = HookNews::Ended(its, end.unwrap_or_else(Err));
-                let _ = lost.send(Message::News(news));
-            };
-            // Without a thread nothing is told, and it is tried again in the next run.
-            let _ = thread::spawn("hook", body, ended);
+            match start(self, occasion.clone()) {
+                Ok(()) => self.running.push((occasion.info_hash, 0)),
+                Err(error) => {
+                    let why = format!("couldn't be started: {}", system_words(&error));
+                    let _ = self.tell.send(Message::News(HookNews::Ended(occasion, Err(why))));
+                }
+            }
         }
+    }
+
+    fn start(&self, occasion: Occasion) -> io::Result<()> {
+        let (command, tell) = (self.command.clone(), self.tell.clone());
+        let (lost, its) = (self.tell.clone(), occasion.clone());
+        let body = move || run(&command, &occasion, &tell);
+        let ended = move |end: Result<Result<(), String>, String>| {
+            let news = HookNews::Ended(its, end.unwrap_or_else(Err));
+            let _ = lost.send(Message::News(news));
+        };
+        thread::spawn("hook", body, ended).map(drop)
     }
 }
 
@@ -227,6 +237,22 @@ mod tests {
         assert!(ended.iter().all(|how| how.as_ref().is_err_and(|why| why.contains("exit status: 1"))));
         let (_, ended) = play(&["/nowhere/at/all"], 1);
         assert!(ended[0].as_ref().is_err_and(|why| why.contains("couldn't be started")), "{ended:?}");
+    }
+
+    #[test]
+    fn one_without_a_thread_is_told_and_takes_nobody_s_place() {
+        let mut hooks = Hooks::new(vec!["true".into()]);
+        hooks.waiting.extend((0..5).map(occasion));
+        hooks.start_waiting(|_, _| Err(io::ErrorKind::WouldBlock.into()));
+        assert!(hooks.running.is_empty() && hooks.waiting.is_empty());
+        let told: Vec<Message> = hooks.told().try_iter().collect();
+        assert_eq!(told.len(), 5);
+        for message in told {
+            let news = hooks.hear(message);
+            assert!(
+                matches!(news, Some(HookNews::Ended(_, Err(why))) if why.contains("couldn't be started"))
+            );
+        }
     }
 
     #[test]

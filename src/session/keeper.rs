@@ -184,11 +184,12 @@ impl Worker {
         }
         result =
             self.put_all(&self.pending_names(|name, put| put && !matches!(name, Name::Kept(_)))).and(result);
-        let is_written = |name| match name {
-            Name::Kept(info_hash) => !self.pending.contains_key(&Name::Torrent(info_hash)),
+        let waits = |name| matches!(self.pending.get(&name), Some(Some(_)));
+        let may_go = |name| match name {
+            Name::Kept(its) => !waits(Name::Torrent(its)) && !waits(Name::Magnet(its)),
             _ => false,
         };
-        result = self.put_all(&self.pending_names(|name, put| put && is_written(name))).and(result);
+        result = self.put_all(&self.pending_names(|name, put| put && may_go(name))).and(result);
         sync_folder(self.folder.path()).and(result)
     }
 
@@ -259,5 +260,41 @@ impl Worker {
 
     fn new_path(&self, name: Name) -> PathBuf {
         self.folder.path().join(format!("{NEW}{}", name.file()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::InfoHash;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn what_is_remembered_of_a_torrent_waits_for_what_it_holds() {
+        let scratch = Scratch::new();
+        let path = scratch.join("state");
+        let (folder, _) = Folder::open(&path).unwrap();
+        let (tell, _told) = unbounded();
+        let mut worker =
+            Worker { folder, dht: None, tell, pending: BTreeMap::new(), waiting: Vec::new(), failing: false };
+        let hash = |number| InfoHash::new([number; 20]);
+        let is_there = |name: Name| path.join(name.file()).is_file();
+        // A folder where a file should be can neither be replaced nor removed.
+        let papers = [Name::Torrent(hash(1)), Name::Magnet(hash(2)), Name::Magnet(hash(3))];
+        for name in papers {
+            fs::create_dir_all(path.join(name.file()).join("x")).unwrap();
+        }
+        worker.pending.insert(papers[0], Some(b"torrent".to_vec()));
+        worker.pending.insert(papers[1], Some(b"link".to_vec()));
+        worker.pending.insert(papers[2], None);
+        let kept = [1, 2, 3].map(|number| Name::Kept(hash(number)));
+        worker.pending.extend(kept.map(|name| (name, Some(b"kept".to_vec()))));
+        assert!(!worker.write_all());
+        assert_eq!(kept.map(is_there), [false, false, true]);
+        for name in papers {
+            fs::remove_dir_all(path.join(name.file())).unwrap();
+        }
+        assert!(worker.write_all());
+        assert_eq!((kept.map(is_there), papers.map(is_there)), ([true; 3], [true, true, false]));
     }
 }

@@ -22,6 +22,8 @@ mod portions; // what all may use together, shared out
 mod sightings; // what becomes of what was seen in watched folders
 mod endings; //  what becomes of a torrent that is complete
 mod saves; //    what is remembered goes to the keeper
+#[cfg(test)]
+mod testing; //  a session for tests, which hears nobody
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

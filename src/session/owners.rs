@@ -14,7 +14,7 @@ use crate::metainfo::Info;
 use crate::report::{Phase, Snapshot};
 use crate::storage::{Place, StorageError};
 use crate::thread;
-use crate::torrent::{Ended, Goal, Past, Post, Task, Torrent, TorrentError, What, select_runs};
+use crate::torrent::{Ended, Goal, Past, Portion, Post, Task, Torrent, TorrentError, What, select_runs};
 
 /// A download that brought nothing for this long lets others pass.
 const STILL: Duration = Duration::from_secs(60);
@@ -72,17 +72,20 @@ impl Session {
             return;
         }
         let places: Vec<_> = self.entries.values().filter_map(|entry| entry.place(now)).collect();
-        for info_hash in queue::next(&places, self.config.max_active) {
-            // Its owner of before it was removed may still be at its files.
-            if !self.leaving.contains_key(&info_hash) {
-                self.begin(info_hash, now);
-            }
+        let mut turns = queue::next(&places, self.config.max_active);
+        // Its owner of before it was removed may still be at its files.
+        turns.retain(|info_hash| !self.leaving.contains_key(info_hash));
+        if turns.is_empty() {
+            return;
         }
+        let portion = self.portion(turns.len());
+        turns.into_iter().for_each(|info_hash| self.begin(info_hash, portion, now));
+        self.share_out();
     }
 
-    fn begin(&mut self, info_hash: InfoHash, now: Instant) {
+    fn begin(&mut self, info_hash: InfoHash, portion: Portion, now: Instant) {
         let number = self.next_owner;
-        let Some(task) = self.entry(info_hash).map(|entry| self.task_of(entry)) else { return };
+        let Some(task) = self.entry(info_hash).map(|entry| self.task_of(entry, portion)) else { return };
         let Some(place) = self.places.get(&info_hash) else { return };
         let Some(entry) = self.entries.get_mut(place) else { return };
         let post = Post::open();
@@ -109,8 +112,8 @@ impl Session {
     }
 
     /// What the owner of a torrent is told to do.
-    fn task_of(&self, entry: &Entry) -> Task {
-        let (kept, portion) = (&entry.kept, self.portion());
+    fn task_of(&self, entry: &Entry, portion: Portion) -> Task {
+        let kept = &entry.kept;
         let place = Place { dir: kept.dir.clone(), name: None, overwrite: false };
         let goal = Goal::GetAndShare(self.config.sharing);
         let mut task = self.shared.task(entry.what.clone(), place, &self.config.terms, goal);
@@ -143,14 +146,22 @@ impl Session {
     /// A torrent was removed: its owner ends, and its files go when they are to go.
     pub(super) fn see_off(&mut self, mut entry: Entry, with_data: bool) {
         entry.stop();
+        let info_hash = entry.info_hash();
+        if let Some(leaving) = self.leaving.get_mut(&info_hash) {
+            // Removed, added and removed again while its owner ends: nobody has begun since, and that owner is still
+            // the one to wait for. Of two whose files are to go only the first has any.
+            if with_data {
+                leaving.data_of.get_or_insert_with(|| Box::new(entry));
+            }
+            return;
+        }
         match entry.owner().map(|owner| owner.number) {
             Some(number) => {
-                let info_hash = entry.info_hash();
                 let data_of = with_data.then(|| Box::new(entry));
                 self.leaving.insert(info_hash, Leaving { number, data_of });
             }
             None if with_data => self.erase(&entry),
-            None => self.has_left(entry.info_hash()),
+            None => self.has_left(info_hash),
         }
     }
 
@@ -167,7 +178,7 @@ impl Session {
     /// Something was told of a torrent that was removed.
     fn hear_of_leaving(&mut self, info_hash: InfoHash, what: &Told) {
         match what {
-            Told::Ended(_) | Told::Broke(_) => {
+            Told::Ended(_) | Told::Broke(_) | Told::Erased => {
                 self.shared.close_door(info_hash);
                 let data_of = self.leaving.get_mut(&info_hash).and_then(|leaving| leaving.data_of.take());
                 match data_of {
@@ -175,7 +186,6 @@ impl Session {
                     None => self.has_left(info_hash),
                 }
             }
-            Told::Erased => self.has_left(info_hash),
             _ => {}
         }
     }
@@ -298,4 +308,37 @@ fn again(error: &TorrentError) -> Option<Instant> {
         _ => return None,
     };
     Some(Instant::now() + after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::magnet::Magnet;
+    use crate::session::testing;
+
+    #[test]
+    fn who_is_leaving_is_waited_for_however_often_the_torrent_comes_back() {
+        let scratch = crate::scratch::Scratch::new();
+        let mut session = testing::session(&scratch);
+        let info_hash = InfoHash::new([7; 20]);
+        let again = || {
+            let what = What::Magnet(Box::new(Magnet::new(info_hash)));
+            Entry::new(what, scratch.path().to_path_buf(), 0)
+        };
+        session.leaving.insert(info_hash, Leaving { number: 100, data_of: None });
+        let waits = |session: &Session| {
+            let leaving = &session.leaving[&info_hash];
+            (leaving.number, leaving.data_of.is_some())
+        };
+        session.see_off(again(), false);
+        assert_eq!(waits(&session), (100, false));
+        session.see_off(again(), true);
+        assert_eq!(waits(&session), (100, true));
+        session.enter(again());
+        session.give_turns(Instant::now());
+        assert!(session.entry(info_hash).unwrap().owner().is_none(), "its place isn't free yet");
+        session.hear(News { info_hash, number: 100, what: Told::Ended(Ok(Ended::Stopped)) });
+        assert!(session.leaving.is_empty() && session.entry(info_hash).unwrap().owner().is_some());
+        session.leave();
+    }
 }

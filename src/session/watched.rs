@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
-use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
-use crate::metainfo::Metainfo;
+use crate::magnet::Magnet;
+use crate::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 use crate::sorting::sort;
 use crate::sys::rename_noreplace;
+use crate::text::system_words;
 use crate::thread;
 use crate::torrent::What;
 
@@ -24,9 +25,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How many looks a file must stay as it is before nothing more is expected of it.
 const QUIET_LOOKS: u32 = 2;
-
-/// The largest file read, in bytes: as much as a `.torrent` of the command line may have.
-const MAX_FILE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The most files looked at in one folder: far more than a session takes.
 const MAX_FILES: usize = 100_000;
@@ -139,14 +137,24 @@ impl Looker {
                 self.look_into(&folder);
             }
             match inbox.recv_timeout(LOOK) {
-                Ok(Letter::SetAside(path)) => {
-                    self.seen.remove(&path);
-                    rename_to(&path, "removed");
-                }
+                Ok(Letter::SetAside(path)) => self.set_aside(path),
                 Ok(Letter::Look) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Where a file keeps its name, it counts as read and as nobody's: it must change before it is looked at again.
+    fn set_aside(&mut self, path: PathBuf) {
+        self.seen.remove(&path);
+        let Err(error) = rename_to(&path, "removed") else { return };
+        let Some(look) = Look::at(&path) else { return };
+        self.tell(Sighting::Trouble(format!(
+            "can't rename {}, whose torrent was removed; the next run takes it on again: {}",
+            path.display(),
+            system_words(&error)
+        )));
+        self.seen.insert(path, Seen { look: Some(look), quiet: 0, settled: true, taken: false });
     }
 
     fn look_into(&mut self, folder: &Path) {
@@ -214,7 +222,7 @@ impl Looker {
             Err(Fault::Bad(why)) => {
                 seen.settled = true;
                 let now = rename_to(path, "invalid")
-                    .map_or_else(String::new, |aside| format!("; it is now {}", aside.display()));
+                    .map_or_else(|_| String::new(), |aside| format!("; it is now {}", aside.display()));
                 self.tell(Sighting::Trouble(format!("{} is no torrent: {why}{now}", path.display())));
             }
         }
@@ -256,40 +264,56 @@ fn is_link(path: &Path) -> bool {
 fn load(path: &Path) -> Result<What, Fault> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Fault::Unreadable)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Fault::Bad(format!("it has more than {MAX_FILE_BYTES} bytes")));
+    file.take(MAX_TORRENT_BYTES + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
+    if bytes.len() as u64 > MAX_TORRENT_BYTES {
+        return Err(Fault::Bad(format!("it has more than {MAX_TORRENT_BYTES} bytes")));
     }
     if is_link(path) {
-        return link(&bytes).map_err(Fault::Bad);
+        let link = Magnet::in_first_line(&bytes).map(|magnet| What::Magnet(Box::new(magnet)));
+        return link.map_err(|error| Fault::Bad(error.to_string()));
     }
     Metainfo::from_bytes(&bytes).map(What::of).map_err(|error| Fault::Bad(error.to_string()))
 }
 
-/// The magnet link, or the bare info-hash, in a file's first line.
-fn link(bytes: &[u8]) -> Result<What, String> {
-    let bytes = bytes.get(..=MAX_MAGNET_BYTES).unwrap_or(bytes);
-    let text = String::from_utf8_lossy(bytes);
-    let line = text.trim().lines().next().unwrap_or_default();
-    let line = match parse_info_hash(line) {
-        Some(_) if !is_magnet(line) => format!("magnet:?xt=urn:btih:{line}"),
-        _ => line.to_owned(),
-    };
-    Magnet::parse(&line).map(|magnet| What::Magnet(Box::new(magnet))).map_err(|error| error.to_string())
-}
-
 /// Adds an ending to a file's name, and a number where that is taken.
-fn rename_to(path: &Path, ending: &str) -> Option<PathBuf> {
+fn rename_to(path: &Path, ending: &str) -> io::Result<PathBuf> {
     for number in 0..100 {
         let number = if number == 0 { String::new() } else { format!(".{number}") };
         let mut aside = path.as_os_str().to_owned();
         aside.push(format!(".{ending}{number}"));
         let aside = PathBuf::from(aside);
         match rename_noreplace(path, &aside) {
-            Ok(()) => return Some(aside),
+            Ok(()) => return Ok(aside),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(_) => return None,
+            Err(error) => return Err(error),
         }
     }
-    None
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn a_removed_torrent_s_file_that_keeps_its_name_is_left_alone_until_it_changes() {
+        let watched = Scratch::new();
+        let link = |digit: &str| format!("magnet:?xt=urn:btih:{}", digit.repeat(40));
+        // With an ending more, its name would be too long for any file system.
+        let path = watched.write(format!("{}.magnet", "n".repeat(248)), link("1"));
+        let (tell, sightings) = unbounded();
+        let folders = vec![watched.path().to_path_buf()];
+        let mut looker = Looker { folders, seen: BTreeMap::new(), troubled: BTreeMap::new(), tell };
+        let look = |looker: &mut Looker| {
+            (0..=QUIET_LOOKS).for_each(|_| looker.look_into(watched.path()));
+            sightings.try_recv().ok()
+        };
+        assert!(matches!(look(&mut looker), Some(Sighting::Came(..))));
+        looker.set_aside(path.clone());
+        assert!(matches!(look(&mut looker), Some(Sighting::Trouble(why)) if why.contains("can't rename")));
+        assert!(look(&mut looker).is_none(), "it is nobody's");
+        fs::write(&path, format!("{}&dn=changed", link("2"))).unwrap();
+        assert!(matches!(look(&mut looker), Some(Sighting::Came(..))));
+    }
 }
