@@ -158,7 +158,7 @@ fn every_refusal_has_its_code_and_its_sentence() {
     create("t", &folder).args(["--name", "a/b"]).run().expect(2).says("'a/b'");
     create("t", &folder).args(["-t", "nowhere"]).run().expect(2).says("`nowhere` is no tracker");
     create("t", &folder).arg("--out=").run().expect(2).says("--out: ``");
-    let long = folder.write(&"x".repeat(255), b"abc");
+    let long = folder.write("x".repeat(255), b"abc");
     create(&long, &folder).args(["-o", "x"]).run().expect(2).says("of at most 240 bytes");
     fs::remove_file(long).unwrap();
     create("t", &folder).args(["--exclude", "[a"]).run().expect(2).says("--exclude: the pattern '[a'");

@@ -437,8 +437,8 @@ mod tests {
         assert!(refusal("X --frobnicate=3").starts_with("unknown flag --frobnicate; `rill get --help`"));
         assert!(refusal("X -x").starts_with("unknown flag -x;"));
         assert!(
-            refusal("show X --overwrite")
-                .contains("unknown flag --overwrite for `rill show`: it belongs to get")
+            refusal("show X --sequential")
+                .contains("unknown flag --sequential for `rill show`: it belongs to get")
         );
         assert_eq!(refusal("X --dir"), "--dir needs a DIR behind it");
         assert!(refusal("X --out --json").contains("write --out=--json"));

@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_was_left_by_a_namesake_is_in_nobody_s_way() {
         let scratch = Scratch::new();
-        let path = scratch.join(&"x".repeat(255));
+        let path = scratch.join("x".repeat(255));
         let left: Vec<Target> = (0..3).map(|_| Target::prepare(path.clone(), false).unwrap()).collect();
         assert_eq!(scratch.names().len(), 3);
         for mut target in left {
