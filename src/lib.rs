@@ -12,7 +12,7 @@ pub mod compact; //  6- and 18-byte address lists
 pub mod text; //     a stranger's words, made safe for screens and file systems
 pub mod sorting; //  things put in order, with little program
 pub mod glob; //     patterns for paths: which files
-pub mod percent; //  what stands for itself in a URL
+pub mod url; //      URLs as text: escapes, and ports that are none
 pub mod peer_key; // what the owner of a torrent calls one connection
 pub mod json; //     JSON, written and read
 pub mod prometheus; // metrics as they are written

@@ -8,8 +8,8 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use crate::id::InfoHash;
 use crate::metainfo::{MAX_NAME_BYTES, MAX_TRACKERS, MAX_WEB_SEEDS, Metainfo};
-use crate::percent::NOT_UNRESERVED;
 use crate::text;
+use crate::url::NOT_UNRESERVED;
 
 /// The longest link read, in bytes: far beyond any with a hundred trackers.
 pub const MAX_MAGNET_BYTES: usize = 64 * 1024;

@@ -20,10 +20,10 @@ use crate::metainfo::Info;
 use crate::peer::throttle::Throttle;
 use crate::peer::{FromPeer, Job, Leash, Letter, PeerError, ToPeer, Traffic, Unfinished};
 use crate::peer_key::PeerKey;
-use crate::percent::{NOT_UNRESERVED, clean_url};
 use crate::sys::Doorbell;
 use crate::text::system_words;
 use crate::thread;
+use crate::url::{NOT_UNRESERVED, clean_url};
 
 /// Bytes of jobs at hand: the one under way and the next, so that peers find work too.
 const APPETITE_BYTES: u32 = 2 * SPAN_BYTES;

@@ -13,6 +13,7 @@ use super::units;
 use crate::metainfo::MAX_NAME_BYTES;
 use crate::storage::Place;
 use crate::torrent::{Patience, Sharing};
+use crate::url::odd_port;
 use crate::wire::mse::Encryption;
 
 /// Connections a torrent holds at most, if nothing else is said.
@@ -350,15 +351,9 @@ pub fn tracker_url(text: &str) -> Result<String, String> {
 /// # Errors
 /// A sentence, when it isn't.
 pub fn sound_port(url: &str) -> Result<(), String> {
-    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next();
-    let place = authority.and_then(|authority| authority.rsplit('@').next()).unwrap_or_default();
-    // The colons between brackets are those of an address.
-    let behind = place.rsplit(']').next().unwrap_or_default();
-    match behind.rsplit_once(':') {
-        Some((_, digits)) if digits.starts_with('+') || digits.parse::<u16>().is_err() => {
-            Err(format!("`{url}` names port `{digits}`; ports are numbers from 0 to {}", u16::MAX))
-        }
-        _ => Ok(()),
+    match odd_port(url) {
+        Some(port) => Err(format!("`{url}` names port `{port}`; ports are numbers from 0 to {}", u16::MAX)),
+        None => Ok(()),
     }
 }
 
@@ -458,7 +453,7 @@ mod tests {
             ("X --tracker http:///announce", "names no host"),
             ("X --tracker http://a:65536/announce", "names port `65536`"),
             ("X --tracker udp://[::1]:+1", "names port `+1`"),
-            ("X --tracker http://a:b@c:/", "names port ``"),
+            ("X --tracker http://a:b@c:x/", "names port `x`"),
             ("X --seed-ratio -1", "no ratio"),
             ("X --seed-ratio NaN", "no ratio"),
             ("X --encryption maybe", "neither prefer"),

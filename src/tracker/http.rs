@@ -10,7 +10,7 @@ use ureq::Timeout;
 use super::announce::{Answer, Problem, Query, Scraped, TrackerError, words};
 use crate::agent::{FEW_WORDS_BYTES, agent};
 use crate::id::InfoHash;
-use crate::percent::{NOT_UNRESERVED, clean_url};
+use crate::url::{NOT_UNRESERVED, clean_url, odd_port};
 
 /// The most bytes read of an answer. A thousand peers as dictionaries, the longest form, are a tenth of it.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -243,19 +243,10 @@ fn open_query(url: &str) -> String {
 fn check_url(url: &str) -> Result<(), Problem> {
     let uri: ureq::http::Uri =
         url.parse().map_err(|why: ureq::http::uri::InvalidUri| Problem::Url(why.to_string()))?;
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
-    let (host, port) = match place.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port),
-        _ => (place, ""),
-    };
-    match (host, port) {
-        ("", _) => Err(Problem::Url("it has no host".into())),
-        // The library would ask at the usual port.
-        (_, port) if !port.is_empty() && port.parse::<u16>().is_err() => {
-            Err(Problem::Url("its port is no number from 1 to 65535".into()))
-        }
-        _ => Ok(()),
+    match odd_port(url) {
+        _ if uri.host().is_none_or(str::is_empty) => Err(Problem::Url("it has no host".into())),
+        Some(port) => Err(Problem::Url(format!("its port `{port}` is no number up to {}", u16::MAX))),
+        None => Ok(()),
     }
 }
 
@@ -404,7 +395,7 @@ mod tests {
             let problem = HttpClient::new(None).get(url, WAIT).unwrap_err();
             assert!(matches!(problem, Problem::Url(_)), "{url}: {problem:?}");
         }
-        for url in ["http://me:you@127.0.0.1:1/", "http://[::1]:1/", "http://127.0.0.1:/"] {
+        for url in ["http://me:you@127.0.0.1:1/", "http://[::1]:1/", "http://h/"] {
             assert_eq!(check_url(url), Ok(()), "{url}");
         }
         let elsewhere =
