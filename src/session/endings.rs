@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::audience::Happening;
 use super::ear::{News, Told};
-use super::entry::Entry;
+use super::entry::{Entry, Work};
 use super::hooks::{HookNews, Message, Occasion};
 use super::owners::Leaving;
 use super::{Session, unix_now_s};
@@ -32,7 +32,8 @@ impl Session {
         let is_news = entry.kept.completed_s.is_none();
         if is_news || entry.kept.recheck {
             entry.kept.completed_s.get_or_insert_with(unix_now_s);
-            entry.kept.recheck = false;
+            // By the word of one that was told to stop nothing is hashed: its successor does that.
+            entry.kept.recheck &= matches!(entry.work, Work::Ends(_));
             entry.kept.hook_due |= is_news && runs_something;
             entry.unsaved.kept = true;
         }

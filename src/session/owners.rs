@@ -223,7 +223,10 @@ impl Session {
     fn stands(&mut self, info_hash: InfoHash, snapshot: Snapshot) {
         let Some(entry) = self.entry_mut(info_hash) else { return };
         let moved = snapshot.have != entry.snapshot.have || snapshot.phase != entry.snapshot.phase;
-        let lacks = snapshot.phase == Phase::Downloading && snapshot.total > Some(snapshot.done);
+        // One that was told to stop may not have looked again: its successor will.
+        let lacks = matches!(entry.work, Work::Goes(_))
+            && snapshot.phase == Phase::Downloading
+            && snapshot.total > Some(snapshot.done);
         if lacks && (entry.kept.completed_s.is_some() || entry.kept.recheck) {
             // Something of it is gone: it is a download again.
             entry.kept.completed_s = None;

@@ -1,6 +1,7 @@
 //! What becomes of torrents: they are paused, checked again, and removed with their data and nothing else.
 
 use std::fs;
+use std::io::Write;
 
 use super::session::{Session, needs_curl, tree};
 use crate::common::{Character, Folder, Seeder, Torrent, wait_until};
@@ -159,4 +160,19 @@ fn a_recheck_finds_what_was_damaged_behind_our_back() {
     session.wait_for_all(&torrent);
     torrent.compare(folder.path()).unwrap();
     assert!(seeder.sent() < 3 * 16384, "{} bytes for one piece", seeder.sent());
+}
+
+#[test]
+fn a_recheck_amid_a_download_believes_nothing_of_what_was_there() {
+    needs_curl!();
+    let torrent = Torrent::single("amid.bin", 2_000_000, 16384);
+    let folder = Folder::new("api-recheck-amid");
+    let (_seeder, session) = Session::fetching(&torrent, Character::Slow(500_000), &folder);
+    let done = || session.show(&torrent)["done"].parse::<u64>().unwrap();
+    wait_until("a fair part of it should be there", || done() > 500_000);
+    let mut part = fs::File::options().write(true).open(folder.join("amid.bin.part")).unwrap();
+    part.write_all(&vec![0; 400_000]).unwrap();
+    session.order(&torrent, "recheck").expect(200);
+    session.wait_for_all(&torrent);
+    torrent.compare(folder.path()).unwrap();
 }
