@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::audience::Happening;
@@ -78,7 +79,13 @@ impl Session {
         self.next_owner += 1;
         self.leaving.insert(info_hash, Leaving { number, data_of: None });
         let tell = self.tell.clone();
-        let body = move || remains.erase();
+        let grounds = Arc::clone(&self.grounds);
+        let body = move || {
+            // The names of what is rill's own can't have been the torrent's.
+            if grounds.spare(&remains.sites[0]).is_ok() {
+                remains.erase();
+            }
+        };
         let ended = move |_| _ = tell.send(News { info_hash, number, what: Told::Erased });
         if let Err(error) = thread::spawn("erase", body, ended) {
             let sentence = format!("the files of {} stay: {}", entry.name(), system_words(&error));

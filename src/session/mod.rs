@@ -12,6 +12,7 @@ mod folder; //   the state folder, and how it is read
 mod keeper; //   the thread that writes it
 mod watched; //  the watched folders
 mod hooks; //    what is run when a torrent is complete
+mod grounds; //  where no torrent's files may be
 mod claims; //   which torrent a file or folder belongs to
 mod queue; //    whose turn it is
 mod entry; //    one torrent, and whether an owner is at work on it
@@ -44,6 +45,7 @@ use claims::Claims;
 use ear::News;
 use entry::Entry;
 pub use folder::{Folder, Found};
+use grounds::Grounds;
 use hooks::Hooks;
 pub use keeper::Keeper;
 use kept::Kept;
@@ -96,6 +98,7 @@ pub struct Session {
     watch: Watch,
     hooks: Hooks,
     claims: Claims,
+    grounds: Arc<Grounds>,
     /// Connections of all torrents.
     seats: Arc<Seats>,
     /// What everyone at work has heard to be its share.
@@ -124,6 +127,8 @@ impl Session {
         let (order, orders) = unbounded();
         let (tell, news) = unbounded();
         found.warnings.into_iter().for_each(|warning| audience.hear(Happening::Warning(warning)));
+        let own = config.watch.iter().cloned().chain([folder.path().to_path_buf()]);
+        let grounds = Arc::new(Grounds::new(own));
         let keeper = Keeper::start(folder, shared.dht().cloned())?;
         let files = |(_, kept): &(_, Kept)| kept.origin.files.clone();
         let watch = Watch::start(config.watch.clone(), found.torrents.iter().flat_map(files))?;
@@ -144,6 +149,7 @@ impl Session {
             watch,
             hooks,
             claims: Claims::default(),
+            grounds,
             seats,
             portion,
             next_totals: Instant::now() + saves::TOTALS_EVERY,

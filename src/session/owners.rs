@@ -129,10 +129,12 @@ impl Session {
             complete_for: complete_for.filter(|_| !kept.recheck).unwrap_or_default(),
         };
         let select = select_runs(kept.selection.clone());
-        let (claims, dir) = (self.claims.clone(), kept.dir.clone());
+        let (claims, grounds, dir) = (self.claims.clone(), Arc::clone(&self.grounds), kept.dir.clone());
         // Asked once it is known what the torrent holds, and before anything of it is touched.
         task.choice.select = Box::new(move |info| {
-            claims.take(dir.join(&info.name), info.info_hash)?;
+            let path = dir.join(&info.name);
+            grounds.spare(&path)?;
+            claims.take(path, info.info_hash)?;
             select(info)
         });
         task

@@ -176,3 +176,25 @@ fn a_recheck_amid_a_download_believes_nothing_of_what_was_there() {
     session.wait_for_all(&torrent);
     torrent.compare(folder.path()).unwrap();
 }
+
+#[test]
+fn a_torrent_that_has_the_name_of_rill_s_own_folder_touches_nothing_in_it() {
+    needs_curl!();
+    let other = Torrent::single("other.bin", 50_000, 256);
+    let folder = Folder::new("api-own");
+    let session = Session::start(&folder, &[]);
+    session.add(&other, "?paused=true");
+    drop(session);
+    let before = folder.files();
+    // Some of its bytes are there: it would be repaired in place.
+    let name = format!("{}.torrent", other.hex());
+    let known = (name.clone(), fs::read(folder.join(".rill").join(name)).unwrap());
+    let torrent = Torrent::of(".rill", vec![known, ("more.kept".to_owned(), vec![7; 20_000])], 256);
+    let seeder = Seeder::start(&torrent, Character::Good);
+    let session = Session::start(&folder, &["--peer", &seeder.peer()]);
+    session.add(&torrent, "");
+    let seen = session.wait_for_state(&torrent, "error");
+    assert!(seen["error"].contains("can't be a torrent's"), "{seen:?}");
+    session.remove(&torrent, "?data=true").expect(200);
+    assert_eq!(folder.files(), before);
+}
