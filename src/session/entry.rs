@@ -25,6 +25,8 @@ pub struct Entry {
     pub failed: Option<String>,
     /// What of it isn't saved.
     pub unsaved: Unsaved,
+    /// When it last stood still and had to let others pass: those that never had to come first.
+    pub let_pass_at: Option<Instant>,
 }
 
 /// What of a torrent isn't saved.
@@ -75,13 +77,29 @@ impl Entry {
         let mut kept = Kept::new(what.info_hash(), dir, added_s);
         kept.selection = what.selection().to_vec();
         let unsaved = Unsaved { papers: true, kept: true, ..Unsaved::default() };
-        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), failed: None, unsaved }
+        Self {
+            what,
+            kept,
+            work: Work::Rests,
+            snapshot: Snapshot::default(),
+            failed: None,
+            unsaved,
+            let_pass_at: None,
+        }
     }
 
     /// A torrent of an earlier run.
     pub fn restored(what: What, kept: Kept) -> Self {
         let unsaved = Unsaved { totals: kept.totals, ..Unsaved::default() };
-        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), failed: None, unsaved }
+        Self {
+            what,
+            kept,
+            work: Work::Rests,
+            snapshot: Snapshot::default(),
+            failed: None,
+            unsaved,
+            let_pass_at: None,
+        }
     }
 
     /// Which torrent it is.

@@ -12,6 +12,7 @@ use super::{Session, unix_now_s};
 use crate::id::InfoHash;
 use crate::metainfo::Info;
 use crate::report::{Phase, Snapshot};
+use crate::sorting::sort_by_key;
 use crate::storage::{Place, StorageError};
 use crate::thread;
 use crate::torrent::{Ended, Goal, Past, Portion, Post, Task, Torrent, TorrentError, What, select_runs};
@@ -56,7 +57,8 @@ impl Entry {
                 if now.saturating_duration_since(owner.moved_at) >= STILL
                     && self.snapshot.phase != Phase::Checking =>
             {
-                Stage::StandsStill
+                let trickles = self.snapshot.down_bytes_per_s > 0;
+                Stage::StandsStill { since: owner.moved_at, trickles }
             }
             Work::Goes(_) | Work::Ends(_) => Stage::Moves,
             _ => return None,
@@ -71,7 +73,15 @@ impl Session {
         if self.closing {
             return;
         }
-        let places: Vec<_> = self.entries.values().filter_map(|entry| entry.place(now)).collect();
+        let (first, mut behind): (Vec<&Entry>, Vec<_>) =
+            self.entries.values().partition(|entry| entry.let_pass_at.is_none());
+        sort_by_key(&mut behind, |entry| entry.let_pass_at);
+        let places: Vec<_> = first.into_iter().chain(behind).filter_map(|entry| entry.place(now)).collect();
+        for info_hash in queue::to_rest(&places, self.config.max_active) {
+            let Some(entry) = self.entry_mut(info_hash) else { continue };
+            entry.let_pass_at = Some(now);
+            entry.stop();
+        }
         let mut turns = queue::next(&places, self.config.max_active);
         // Its owner of before it was removed may still be at its files.
         turns.retain(|info_hash| !self.leaving.contains_key(info_hash));
@@ -344,6 +354,36 @@ mod tests {
         assert!(session.entry(info_hash).unwrap().owner().is_none(), "its place isn't free yet");
         session.hear(News { info_hash, number: 100, what: Told::Ended(Ok(Ended::Stopped)) });
         assert!(session.leaving.is_empty() && session.entry(info_hash).unwrap().owner().is_some());
+        session.leave();
+    }
+
+    #[test]
+    fn torrents_that_nobody_has_do_not_keep_the_last_one_waiting() {
+        let scratch = crate::scratch::Scratch::new();
+        let mut session = testing::session(&scratch);
+        session.config.max_active = 1;
+        let hashes = [0, 1, 2, 3, 4, 5].map(|number| InfoHash::new([number; 20]));
+        for info_hash in hashes {
+            let what = What::Magnet(Box::new(Magnet::new(info_hash)));
+            session.put_in_line(Entry::new(what, scratch.path().to_path_buf(), 0));
+        }
+        let mut now = Instant::now();
+        let mut began = Vec::new();
+        for _ in 0..8 {
+            session.give_turns(now);
+            while session.entries.values().any(|entry| matches!(entry.work, Work::Ends(_))) {
+                let news = session.news.recv_timeout(Duration::from_secs(20)).expect("it ends");
+                session.hear(news);
+            }
+            session.give_turns(now);
+            let moved_at = |entry: &Entry| entry.owner().map(|owner| owner.moved_at);
+            let newest = session.entries.values().max_by_key(|entry| moved_at(entry)).unwrap();
+            began.push(newest.info_hash());
+            now += STILL;
+        }
+        // Four at once; then the oldest makes room, and the first comes again after the last.
+        let [a, b, c, d, e, f] = hashes;
+        assert_eq!(began, [a, b, c, d, e, f, a, b]);
         session.leave();
     }
 }
