@@ -161,7 +161,8 @@ impl Entry {
         let Snapshot { down_bytes_per_s, up_bytes_per_s, peers, seeds, eta_s, .. } = self.snapshot;
         let Totals { downloaded, uploaded } = self.totals();
         let size = self.snapshot.total.or_else(|| self.what.size());
-        let whole = self.kept.completed_s.is_some() && self.snapshot.total.is_none();
+        let is_untried = self.snapshot.total.is_none() && !matches!(self.work, Work::Failed { .. });
+        let whole = self.kept.completed_s.is_some() && is_untried;
         let note = match &self.work {
             Work::Failed { why, .. } => Some(why.clone()),
             _ => self.snapshot.waiting.clone(),

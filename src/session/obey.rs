@@ -137,7 +137,7 @@ impl Session {
 
     fn recheck(&mut self, info_hash: InfoHash) -> Result<(), Refusal> {
         let entry = self.entry_mut(info_hash).ok_or_else(|| Refusal::no_such(info_hash))?;
-        entry.kept.record = None;
+        // What vouched for it stays: what is gone altogether isn't fetched again before someone resumes it.
         entry.kept.recheck = true;
         entry.unsaved.kept = true;
         entry.stop();
@@ -181,7 +181,7 @@ mod tests {
     fn places_are_as_they_were_and_newcomers_are_behind_them() {
         let scratch = Scratch::new();
         let mut session = testing::session(&scratch);
-        // Two were removed before these; one file is of before places were kept, and one is mangled.
+        // Those before the first are gone; two have one place, and one has a mangled file.
         for (number, remembered) in [(0, 2), (1, 2), (2, 7), (3, u64::MAX)] {
             let what = What::Magnet(Box::new(Magnet::new(InfoHash::new([number; 20]))));
             let mut kept = Kept::new(what.info_hash(), scratch.path().to_path_buf(), 0);

@@ -264,6 +264,9 @@ impl Session {
         self.shared.close_door(info_hash);
         let Some(entry) = self.entry_mut(info_hash) else { return };
         entry.close_books();
+        if let Err(TorrentError::Storage(StorageError::Gone { .. })) = &end {
+            (entry.snapshot.done, entry.snapshot.have) = (0, 0);
+        }
         let stopped = matches!(entry.work, Work::Ends(_)) && end.is_ok();
         entry.work = match &end {
             _ if stopped => Work::Rests,

@@ -178,6 +178,38 @@ fn a_recheck_amid_a_download_believes_nothing_of_what_was_there() {
 }
 
 #[test]
+fn a_recheck_of_what_is_gone_fetches_nothing_and_says_that_nothing_is_there() {
+    needs_curl!();
+    let torrent = Torrent::single("gone.bin", 400_000, 16384);
+    let folder = Folder::new("api-recheck-gone");
+    torrent.write_content(&folder);
+    let seeder = Seeder::start(&torrent, Character::Good);
+    let more = ["--peer", &seeder.peer()];
+    let session = Session::start(&folder, &more);
+    session.add(&torrent, "");
+    session.wait_for_all(&torrent);
+    let aside = folder.join("aside");
+    fs::rename(folder.join("gone.bin"), &aside).unwrap();
+    let expect_gone = |session: &Session| {
+        let seen = session.wait_for_state(&torrent, "error");
+        assert!(seen["error"].contains("was complete and is gone"), "{seen:?}");
+        assert_eq!((seen["done"].as_str(), seen["size"].as_str()), ("0", "400000"));
+        assert!(!folder.join("gone.bin").exists() && !folder.join("gone.bin.part").exists());
+    };
+    session.order(&torrent, "recheck").expect(200);
+    expect_gone(&session);
+    session.rill.signal("TERM");
+    session.rill.end().expect(143);
+    let session = Session::start(&folder, &more);
+    expect_gone(&session);
+    assert_eq!(seeder.sent(), 0);
+    fs::rename(&aside, folder.join("gone.bin")).unwrap();
+    session.order(&torrent, "recheck").expect(200);
+    session.wait_for_all(&torrent);
+    assert_eq!(seeder.sent(), 0, "what was there was fetched again");
+}
+
+#[test]
 fn a_torrent_that_has_the_name_of_rill_s_own_folder_touches_nothing_in_it() {
     needs_curl!();
     let other = Torrent::single("other.bin", 50_000, 256);
