@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::audience::Happening;
 use super::ear::{News, Told};
 use super::entry::{Entry, Work};
-use super::hooks::{HookNews, Message, Occasion};
+use super::hooks::{Message, Occasion, Said};
 use super::owners::Leaving;
 use super::{Session, unix_now_s};
 use crate::id::InfoHash;
@@ -54,21 +54,22 @@ impl Session {
         }
     }
 
-    /// What is run at completion told something.
+    /// Something became of what is run at completion.
     pub(super) fn heard_of_hook(&mut self, message: Message) {
-        let happening = match self.hooks.hear(message) {
-            None => return,
-            Some(HookNews::Says(name, line)) => Happening::Hook { name, line, failed: false },
-            Some(HookNews::Ended(occasion, how)) => {
-                if let Some(entry) = self.entry_mut(occasion.info_hash) {
-                    entry.kept.hook_due = false;
-                    entry.unsaved.kept = true;
-                }
-                let Err(line) = how else { return };
-                Happening::Hook { name: occasion.name, line, failed: true }
-            }
-        };
-        self.audience.hear(happening);
+        let Some((occasion, how)) = self.hooks.hear(message) else { return };
+        if let Some(entry) = self.entry_mut(occasion.info_hash) {
+            entry.kept.hook_due = false;
+            entry.unsaved.kept = true;
+        }
+        if let Err(line) = how {
+            self.audience.hear(Happening::Hook { name: occasion.name, line, failed: true });
+        }
+    }
+
+    /// What is run at completion said something.
+    pub(super) fn heard_from_hook(&mut self, said: Said) {
+        let Said { name, line } = said;
+        self.audience.hear(Happening::Hook { name, line, failed: false });
     }
 
     /// Takes the files of a torrent away, on a thread of its own: it may have very many. It hasn't left before they

@@ -186,6 +186,9 @@ impl Session {
                 recv(self.hooks.told().sealed()) -> message => {
                     self.hooks.told().open(message).into_iter().for_each(|message| self.heard_of_hook(message));
                 }
+                recv(self.hooks.said().sealed()) -> said => {
+                    self.hooks.said().open(said).into_iter().for_each(|said| self.heard_from_hook(said));
+                }
                 recv(self.keeper.told().sealed()) -> saving => {
                     self.keeper.told().open(saving).into_iter().for_each(|saving| self.heard_of_saving(saving));
                 }
