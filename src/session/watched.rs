@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
@@ -23,8 +23,8 @@ use crate::torrent::What;
 /// How often the folders are looked into.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How many looks a file must stay as it is before nothing more is expected of it.
-const QUIET_LOOKS: u32 = 2;
+/// How long a file must stay as it is before nothing more is expected of it.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// The largest file read, in bytes: as much as a `.torrent` of the command line may have.
 const MAX_FILE_BYTES: u64 = 128 * 1024 * 1024;
@@ -65,7 +65,8 @@ impl Watch {
         let (letters, inbox) = unbounded();
         let (tell, sightings) = unbounded();
         let in_folders = |path: &PathBuf| folders.iter().any(|folder| path.parent() == Some(folder));
-        let seen = remembered.filter(in_folders).map(|path| (path, Seen::REMEMBERED)).collect();
+        let now = Instant::now();
+        let seen = remembered.filter(in_folders).map(|path| (path, Seen::new(now, true))).collect();
         let looker = Looker { folders, seen, troubled: BTreeMap::new(), tell };
         thread::spawn("watch", move || looker.run(&inbox), drop)?;
         Ok(Self { letters, sightings })
@@ -113,8 +114,8 @@ impl Look {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Seen {
     look: Option<Look>,
-    /// For how many looks it has stayed as it is.
-    quiet: u32,
+    /// When it was first seen as it is.
+    since: Instant,
     /// Whether it was read, for better or worse.
     settled: bool,
     /// Whether it names a torrent of the session.
@@ -122,7 +123,10 @@ struct Seen {
 }
 
 impl Seen {
-    const REMEMBERED: Self = Self { look: None, quiet: 0, settled: false, taken: true };
+    /// One that nobody has looked at.
+    fn new(now: Instant, taken: bool) -> Self {
+        Self { look: None, since: now, settled: false, taken }
+    }
 }
 
 struct Looker {
@@ -136,14 +140,24 @@ struct Looker {
 impl Looker {
     fn run(mut self, inbox: &Receiver<Letter>) {
         loop {
+            let now = Instant::now();
             for folder in self.folders.clone() {
-                self.look_into(&folder);
+                self.look_into(&folder, now);
             }
             match inbox.recv_timeout(LOOK) {
-                Ok(Letter::SetAside(path)) => self.set_aside(path),
-                Ok(Letter::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(letter) => self.take(letter),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            // One look is for all who asked for one.
+            inbox.try_iter().for_each(|letter| self.take(letter));
+        }
+    }
+
+    fn take(&mut self, letter: Letter) {
+        match letter {
+            Letter::Look => {}
+            Letter::SetAside(path) => self.set_aside(path),
         }
     }
 
@@ -157,10 +171,10 @@ impl Looker {
             path.display(),
             system_words(&error)
         )));
-        self.seen.insert(path, Seen { look: Some(look), quiet: 0, settled: true, taken: false });
+        self.seen.insert(path, Seen { look: Some(look), settled: true, ..Seen::new(Instant::now(), false) });
     }
 
-    fn look_into(&mut self, folder: &Path) {
+    fn look_into(&mut self, folder: &Path, now: Instant) {
         let names = match names_in(folder) {
             Ok(names) => names,
             Err(error) => {
@@ -175,7 +189,7 @@ impl Looker {
         };
         self.troubled.remove(folder);
         for path in &names {
-            self.look_at(path);
+            self.look_at(path, now);
         }
         let here = |path: &PathBuf| path.parent() == Some(folder);
         let gone: Vec<PathBuf> = self
@@ -191,23 +205,20 @@ impl Looker {
         }
     }
 
-    fn look_at(&mut self, path: &Path) {
+    fn look_at(&mut self, path: &Path, now: Instant) {
         let Some(look) = Look::at(path) else { return };
-        let fresh = Seen { look: None, quiet: 0, settled: false, taken: false };
-        let mut seen = self.seen.get(path).copied().unwrap_or(fresh);
-        if seen.look == Some(look) {
-            seen.quiet += 1;
-        } else {
-            seen = Seen { look: Some(look), quiet: 0, settled: false, ..seen };
+        let mut seen = self.seen.get(path).copied().unwrap_or(Seen::new(now, false));
+        if seen.look != Some(look) {
+            seen = Seen { look: Some(look), since: now, settled: false, ..seen };
         }
         if !seen.settled {
-            self.read(path, &mut seen);
+            self.read(path, &mut seen, now);
         }
         self.seen.insert(path.to_path_buf(), seen);
     }
 
-    fn read(&mut self, path: &Path, seen: &mut Seen) {
-        let is_quiet = seen.quiet >= QUIET_LOOKS;
+    fn read(&mut self, path: &Path, seen: &mut Seen, now: Instant) {
+        let is_quiet = now.saturating_duration_since(seen.since) >= QUIET;
         if is_link(path) && !is_quiet {
             return;
         }
@@ -310,17 +321,50 @@ mod tests {
     use super::*;
     use crate::scratch::Scratch;
 
+    /// One that looks into this folder, and what it sees.
+    fn looker(folder: &Scratch) -> (Looker, Receiver<Sighting>) {
+        let (tell, sightings) = unbounded();
+        let folders = vec![folder.path().to_path_buf()];
+        (Looker { folders, seen: BTreeMap::new(), troubled: BTreeMap::new(), tell }, sightings)
+    }
+
+    fn link(digit: &str) -> String {
+        format!("magnet:?xt=urn:btih:{}", digit.repeat(40))
+    }
+
+    #[test]
+    fn what_is_half_written_is_waited_for_however_often_one_looks() {
+        let watched = Scratch::new();
+        let (mut looker, sightings) = looker(&watched);
+        let half = watched.write("half.torrent", "d4:infod6:length");
+        let half_link = watched.write("half.magnet", link("1"));
+        let start = Instant::now();
+        for _ in 0..50 {
+            looker.look_into(watched.path(), start);
+            looker.look_into(watched.path(), start + QUIET - Duration::from_millis(1));
+        }
+        assert!(sightings.is_empty() && half.exists());
+        fs::write(&half_link, format!("{}&dn=whole", link("1"))).unwrap();
+        looker.look_into(watched.path(), start + QUIET);
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Trouble(why)) if why.contains("half.torrent")));
+        assert_eq!(watched.names(), ["half.magnet", "half.torrent.invalid"]);
+        assert!(sightings.is_empty(), "the link has changed");
+        looker.look_into(watched.path(), start + QUIET * 2);
+        let came = sightings.try_recv();
+        assert!(matches!(came, Ok(Sighting::Came(_, what)) if what.name().as_deref() == Some("whole")));
+    }
+
     #[test]
     fn a_removed_torrent_s_file_that_keeps_its_name_is_left_alone_until_it_changes() {
         let watched = Scratch::new();
-        let link = |digit: &str| format!("magnet:?xt=urn:btih:{}", digit.repeat(40));
         // With an ending more, its name would be too long for any file system.
         let path = watched.write(format!("{}.magnet", "n".repeat(248)), link("1"));
-        let (tell, sightings) = unbounded();
-        let folders = vec![watched.path().to_path_buf()];
-        let mut looker = Looker { folders, seen: BTreeMap::new(), troubled: BTreeMap::new(), tell };
-        let look = |looker: &mut Looker| {
-            (0..=QUIET_LOOKS).for_each(|_| looker.look_into(watched.path()));
+        let (mut looker, sightings) = looker(&watched);
+        let mut now = Instant::now();
+        let mut look = |looker: &mut Looker| {
+            looker.look_into(watched.path(), now);
+            now += QUIET;
+            looker.look_into(watched.path(), now);
             sightings.try_recv().ok()
         };
         assert!(matches!(look(&mut looker), Some(Sighting::Came(..))));
