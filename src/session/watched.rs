@@ -4,7 +4,7 @@
 //! parse, for its outermost dictionary isn't closed; it is bad only once it has stopped to change. A `.magnet` is
 //! read once it has stopped to change, for half a link is a link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -67,7 +67,7 @@ impl Watch {
         let in_folders = |path: &PathBuf| folders.iter().any(|folder| path.parent() == Some(folder));
         let now = Instant::now();
         let seen = remembered.filter(in_folders).map(|path| (path, Seen::new(now, true))).collect();
-        let looker = Looker { folders, seen, troubled: BTreeMap::new(), tell };
+        let looker = Looker { folders, seen, known: BTreeSet::new(), troubled: BTreeMap::new(), tell };
         thread::spawn("watch", move || looker.run(&inbox), drop)?;
         Ok(Self { letters, sightings })
     }
@@ -110,10 +110,28 @@ impl Look {
     }
 }
 
+/// Which folder it is: under the same path is another one while a disk isn't mounted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Home {
+    device: u64,
+    inode: u64,
+}
+
+/// What is in a folder.
+struct Inside {
+    home: Home,
+    /// The files that may name torrents, sorted.
+    names: Vec<PathBuf>,
+    /// Whether there is nothing at all.
+    is_empty: bool,
+}
+
 /// What is known of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Seen {
     look: Option<Look>,
+    /// Where it was seen last; in an earlier run without.
+    home: Option<Home>,
     /// When it was first seen as it is.
     since: Instant,
     /// Whether it was read, for better or worse.
@@ -125,14 +143,16 @@ struct Seen {
 impl Seen {
     /// One that nobody has looked at.
     fn new(now: Instant, taken: bool) -> Self {
-        Self { look: None, since: now, settled: false, taken }
+        Self { look: None, home: None, since: now, settled: false, taken }
     }
 }
 
 struct Looker {
     folders: Vec<PathBuf>,
     seen: BTreeMap<PathBuf, Seen>,
-    /// What was told of folders that can't be looked into.
+    /// The folders that were looked into.
+    known: BTreeSet<PathBuf>,
+    /// What was told of folders that can't be looked into, or that aren't what they were.
     troubled: BTreeMap<PathBuf, String>,
     tell: Sender<Sighting>,
 }
@@ -175,39 +195,58 @@ impl Looker {
     }
 
     fn look_into(&mut self, folder: &Path, now: Instant) {
-        let names = match names_in(folder) {
-            Ok(names) => names,
+        let inside = match Inside::of(folder) {
+            Ok(inside) => inside,
             Err(error) => {
                 // Who can't be seen isn't gone: a disk that isn't mounted takes no torrent away.
-                let sentence = format!("can't look into {}: {error}", folder.display());
-                if self.troubled.get(folder) != Some(&sentence) {
-                    self.tell(Sighting::Trouble(sentence.clone()));
-                    self.troubled.insert(folder.to_path_buf(), sentence);
-                }
-                return;
+                return self.worry(folder, Some(format!("can't look into {}: {error}", folder.display())));
             }
         };
-        self.troubled.remove(folder);
-        for path in &names {
-            self.look_at(path, now);
-        }
-        let here = |path: &PathBuf| path.parent() == Some(folder);
-        let gone: Vec<PathBuf> = self
-            .seen
-            .keys()
-            .filter(|path| here(path) && names.binary_search(path).is_err())
-            .cloned()
-            .collect();
-        for path in gone {
-            if self.seen.remove(&path).is_some_and(|seen| seen.taken) {
+        inside.names.iter().for_each(|path| self.look_at(path, inside.home, now));
+        let is_first = self.known.insert(folder.to_path_buf());
+        // Nor is what was in another folder of this name. One that is empty when a run begins may be another.
+        let is_gone = |seen: &Seen| match seen.home {
+            Some(home) => home == inside.home,
+            None => is_first && !inside.is_empty,
+        };
+        let is_missing = |path: &Path| {
+            path.parent() == Some(folder)
+                && inside.names.binary_search_by(|name| name.as_path().cmp(path)).is_err()
+        };
+        let missing = self.seen.iter().filter(|(path, _)| is_missing(path));
+        let (gone, unseen): (Vec<_>, Vec<_>) =
+            missing.map(|(path, seen)| (path.clone(), *seen)).partition(|(_, seen)| is_gone(seen));
+        let worries = unseen.iter().any(|(_, seen)| seen.taken).then(|| {
+            format!(
+                "{} is empty, or another folder than it was; the torrents of files that were in it stay",
+                folder.display()
+            )
+        });
+        self.worry(folder, worries);
+        for (path, seen) in gone {
+            self.seen.remove(&path);
+            if seen.taken {
                 self.tell(Sighting::Gone(path));
             }
         }
     }
 
-    fn look_at(&mut self, path: &Path, now: Instant) {
+    /// Tells what is wrong with a folder when that isn't what was wrong before.
+    fn worry(&mut self, folder: &Path, why: Option<String>) {
+        if self.troubled.get(folder) == why.as_ref() {
+            return;
+        }
+        self.troubled.remove(folder);
+        if let Some(why) = why {
+            self.tell(Sighting::Trouble(why.clone()));
+            self.troubled.insert(folder.to_path_buf(), why);
+        }
+    }
+
+    fn look_at(&mut self, path: &Path, home: Home, now: Instant) {
         let Some(look) = Look::at(path) else { return };
         let mut seen = self.seen.get(path).copied().unwrap_or(Seen::new(now, false));
+        seen.home = Some(home);
         if seen.look != Some(look) {
             seen = Seen { look: Some(look), since: now, settled: false, ..seen };
         }
@@ -253,18 +292,38 @@ enum Fault {
     Bad(String),
 }
 
-/// The files of a folder that may name torrents, sorted. What begins with a dot is somebody's temporary file.
-fn names_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)?.take(MAX_FILES) {
-        let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && (has_ending(&path, "torrent") || is_link(&path)) {
-            names.push(path);
+impl Home {
+    fn of(folder: &Path) -> io::Result<Self> {
+        fs::metadata(folder).map(|meta| Self { device: meta.dev(), inode: meta.ino() })
+    }
+}
+
+impl Inside {
+    fn of(folder: &Path) -> io::Result<Self> {
+        loop {
+            let home = Home::of(folder)?;
+            let inside = Self::read(folder, home)?;
+            // A disk may come or go meanwhile.
+            if Home::of(folder)? == home {
+                return Ok(inside);
+            }
         }
     }
-    sort(&mut names);
-    Ok(names)
+
+    fn read(folder: &Path, home: Home) -> io::Result<Self> {
+        let (mut names, mut is_empty) = (Vec::new(), true);
+        for entry in fs::read_dir(folder)?.take(MAX_FILES) {
+            is_empty = false;
+            let path = entry?.path();
+            // What begins with a dot is somebody's temporary file.
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden && (has_ending(&path, "torrent") || is_link(&path)) {
+                names.push(path);
+            }
+        }
+        sort(&mut names);
+        Ok(Self { home, names, is_empty })
+    }
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {
@@ -325,7 +384,8 @@ mod tests {
     fn looker(folder: &Scratch) -> (Looker, Receiver<Sighting>) {
         let (tell, sightings) = unbounded();
         let folders = vec![folder.path().to_path_buf()];
-        (Looker { folders, seen: BTreeMap::new(), troubled: BTreeMap::new(), tell }, sightings)
+        let (seen, known, troubled) = Default::default();
+        (Looker { folders, seen, known, troubled, tell }, sightings)
     }
 
     fn link(digit: &str) -> String {
@@ -373,5 +433,48 @@ mod tests {
         assert!(look(&mut looker).is_none(), "it is nobody's");
         fs::write(&path, format!("{}&dn=changed", link("2"))).unwrap();
         assert!(matches!(look(&mut looker), Some(Sighting::Came(..))));
+    }
+
+    #[test]
+    fn a_disk_that_is_not_mounted_takes_no_torrent_away() {
+        let root = Scratch::new();
+        let (watched, elsewhere) = (root.join("watch"), root.join("elsewhere"));
+        root.write("watch/a.magnet", link("1"));
+        let (mut looker, sightings) = looker(&root);
+        let now = Instant::now();
+        looker.look_into(&watched, now);
+        looker.look_into(&watched, now + QUIET);
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Came(..))));
+        // Another folder has its name, and then the first again.
+        fs::rename(&watched, &elsewhere).unwrap();
+        fs::create_dir(&watched).unwrap();
+        (0..3).for_each(|_| looker.look_into(&watched, now + QUIET));
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Trouble(why)) if why.contains("another folder")));
+        fs::remove_dir(&watched).unwrap();
+        fs::rename(&elsewhere, &watched).unwrap();
+        looker.look_into(&watched, now + QUIET);
+        assert!(sightings.is_empty(), "once is enough");
+        fs::remove_file(watched.join("a.magnet")).unwrap();
+        looker.look_into(&watched, now + QUIET);
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Gone(path)) if path == watched.join("a.magnet")));
+    }
+
+    #[test]
+    fn what_went_between_two_runs_is_gone_unless_the_folder_is_empty() {
+        let watched = Scratch::new();
+        let now = Instant::now();
+        let first_look = || {
+            let (mut looker, sightings) = looker(&watched);
+            looker.seen.insert(watched.join("a.magnet"), Seen::new(now, true));
+            looker.look_into(watched.path(), now);
+            (looker, sightings)
+        };
+        let (mut looker, sightings) = first_look();
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Trouble(why)) if why.contains("is empty")));
+        watched.write("notes.txt", "");
+        looker.look_into(watched.path(), now);
+        assert!(sightings.is_empty(), "it stays for this run");
+        let (_, sightings) = first_look();
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Gone(_))));
     }
 }
