@@ -26,7 +26,7 @@ mod saves; //    what is remembered goes to the keeper
 #[cfg(test)]
 mod testing; //  a session for tests, which hears nobody
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -96,6 +96,8 @@ pub struct Session {
     next_owner: u64,
     keeper: Keeper,
     watch: Watch,
+    /// Watched files whose torrents there was no room for.
+    refused: BTreeSet<PathBuf>,
     hooks: Hooks,
     claims: Claims,
     grounds: Arc<Grounds>,
@@ -147,6 +149,7 @@ impl Session {
             next_owner: 0,
             keeper,
             watch,
+            refused: BTreeSet::new(),
             hooks,
             claims: Claims::default(),
             grounds,
@@ -201,6 +204,7 @@ impl Session {
     /// What is done by the clock.
     fn look_around(&mut self, now: Instant) {
         self.try_failed_again(now);
+        self.try_refused_again();
         self.give_turns(now);
         self.share_out();
         self.save_now_and_then(now);

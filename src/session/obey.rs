@@ -65,8 +65,13 @@ impl Session {
 
     /// Why no more torrents are taken, if that is so.
     pub(super) fn is_full(&self) -> Option<String> {
-        let full = self.entries.len() >= MAX_TORRENTS;
-        full.then(|| format!("there are {MAX_TORRENTS} torrents already, and more aren't taken"))
+        (self.room() == 0)
+            .then(|| format!("there are {MAX_TORRENTS} torrents already, and more aren't taken"))
+    }
+
+    /// How many more are taken.
+    pub(super) fn room(&self) -> usize {
+        MAX_TORRENTS.saturating_sub(self.entries.len())
     }
 
     /// Puts a torrent on the list.

@@ -45,6 +45,7 @@ pub enum Sighting {
 
 enum Letter {
     Look,
+    LookAgain(PathBuf),
     SetAside(PathBuf),
 }
 
@@ -75,6 +76,11 @@ impl Watch {
     /// Has the folders looked into now.
     pub fn look(&self) {
         let _ = self.letters.send(Letter::Look);
+    }
+
+    /// Has this file looked at as if it had just come.
+    pub fn look_again(&self, path: PathBuf) {
+        let _ = self.letters.send(Letter::LookAgain(path));
     }
 
     /// The torrent of this file was removed by someone: the file gets another name, so that it doesn't come back.
@@ -177,6 +183,11 @@ impl Looker {
     fn take(&mut self, letter: Letter) {
         match letter {
             Letter::Look => {}
+            Letter::LookAgain(path) => {
+                if let Some(seen) = self.seen.get_mut(&path) {
+                    seen.settled = false;
+                }
+            }
             Letter::SetAside(path) => self.set_aside(path),
         }
     }
