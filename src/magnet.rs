@@ -135,6 +135,17 @@ impl Magnet {
         Ok(magnet)
     }
 
+    /// Reads what people put into a file or a pipe: in its first line a link, or a bare info-hash.
+    ///
+    /// # Errors
+    /// [`MagnetError::NoMagnet`] when it is neither.
+    pub fn in_first_line(bytes: &[u8]) -> Result<Self, MagnetError> {
+        // One byte more than a link may have, so that a longer one is seen to be too long.
+        let text = String::from_utf8_lossy(bytes.get(..=MAX_MAGNET_BYTES).unwrap_or(bytes));
+        let line = text.trim().lines().next().unwrap_or_default();
+        parse_info_hash(line).map_or_else(|| Self::parse(line), |info_hash| Ok(Self::new(info_hash)))
+    }
+
     fn take(&mut self, key: &str, value: &str) -> Result<(), MagnetError> {
         match key {
             "dn" if self.name.is_none() => self.name = name(value),
@@ -328,6 +339,25 @@ mod tests {
         for text in ["", &HEX[1..], &BASE32.replace('2', "1"), &format!("{BASE32}="), &"é".repeat(16)] {
             assert_eq!(parse_info_hash(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_first_line_of_a_file_is_a_link_or_an_info_hash() {
+        let hash = Magnet::new(InfoHash::from_hex(HEX).unwrap());
+        let link = format!("magnet:?xt=urn:btih:{HEX}");
+        for text in [HEX, BASE32, &link] {
+            for file in [text.to_owned(), format!("\n {text}\r\n\nmore")] {
+                assert_eq!(Magnet::in_first_line(file.as_bytes()), Ok(hash.clone()), "{file}");
+            }
+        }
+        for bytes in [&b""[..], b"d4:infodee", b"\xff\xfe", &HEX.as_bytes()[1..], &[b'a'; 1 << 20]] {
+            assert_eq!(Magnet::in_first_line(bytes), Err(MagnetError::NoMagnet));
+        }
+        let endless = format!("{link}&dn={}", "x".repeat(1 << 20));
+        assert_eq!(
+            Magnet::in_first_line(endless.as_bytes()),
+            Err(MagnetError::TooLong(MAX_MAGNET_BYTES + 1))
+        );
     }
 
     #[test]

@@ -19,6 +19,10 @@ use crate::geometry::Geometry;
 use crate::id::InfoHash;
 use crate::{sha1, text};
 
+/// The most that is read of a `.torrent`, in bytes: four million hashes are 80 MB, and the names of half a million
+/// files fit beside them.
+pub const MAX_TORRENT_BYTES: u64 = 128 * 1024 * 1024;
+
 /// The most trackers kept: long lists in the wild have a hundred or two, and each is asked from a thread of its
 /// own.
 pub const MAX_TRACKERS: usize = 250;

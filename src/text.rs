@@ -1,4 +1,5 @@
-//! A stranger's words, made safe for screens and file systems: names, comments, warnings, failure reasons.
+//! A stranger's words, made safe for screens and file systems: names, comments, warnings, failure reasons. And what
+//! sentences of ours are put together from: the system's words, numbers of things.
 //!
 //! The rule, the same everywhere, so that the result can be foretold: bytes that aren't UTF-8 become `%` and two
 //! hexadecimal digits each; what could move a cursor, break a line or turn the reading direction becomes a space
@@ -53,6 +54,24 @@ pub fn url(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_once("://")?;
     let sound = !scheme.is_empty() && !rest.is_empty() && text.len() <= MAX_URL_BYTES;
     (sound && !text.contains(moves)).then_some(text)
+}
+
+/// `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 peer`, `2 peers`, `1,400 pieces`.
+pub fn count(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// The system's words for what went wrong, in the middle of a sentence: without the number that std puts behind
@@ -120,6 +139,12 @@ mod tests {
         assert_eq!(name, format!("a.{}", "b".repeat(253)));
         assert_eq!(prose("é".repeat(200).as_bytes(), 25), "é".repeat(12));
         assert_eq!(prose(&[0xff; 200], 8), "%FF%FF%F");
+    }
+
+    #[test]
+    fn things_are_counted_as_people_do() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "seed")), ["0 seeds", "1 seed", "2 seeds"]);
+        assert_eq!(count(1_234_567, "piece"), "1,234,567 pieces");
     }
 
     #[test]

@@ -4,9 +4,11 @@ mod common;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
-use common::{Ended, Folder, Rill, Torrent, fresh_listener, json};
+use common::torrent::Value;
+use common::{Ended, Folder, Rill, Running, Seeding, Torrent, fresh_listener, json};
 
 const COMMANDS: [&str; 9] = ["get", "seed", "share", "run", "show", "peers", "check", "create", "tracker"];
 
@@ -44,6 +46,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     refuses("X.torrent --frobnicate", "unknown flag --frobnicate");
     refuses("X.torrent --jsom", "did you mean --json?");
     refuses("show X.torrent --overwrite", "unknown flag --overwrite for `rill show`");
+    refuses("peers X --metadata-timeout 5", "unknown flag --metadata-timeout for `rill peers`");
     refuses("get", "`rill get` needs a TORRENT");
     refuses("show a b", "`b`");
     refuses("X.torrent --down fast", "--down: `fast` is no rate");
@@ -191,6 +194,41 @@ fn check_tells_file_by_file_what_differs() {
 }
 
 #[test]
+fn a_check_that_is_stopped_says_so_to_programs() {
+    let folder = Folder::new("check-stop");
+    let ends = |mut rill: Running| {
+        assert!(!rill.has_ended());
+        rill.signal("TERM");
+        let last = rill.end().expect(143).last_event();
+        assert_eq!((last["event"].as_str(), last["code"].as_str()), ("stop", "143"));
+    };
+    // While it waits for the torrent: a pipe's writer gets on once someone reads.
+    let pipe = folder.join("pipe.torrent");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let rill = Rill::new(["check", pipe.to_str().unwrap(), "--json"]).start();
+    let writer = std::fs::File::options().write(true).open(&pipe).unwrap();
+    ends(rill);
+    drop(writer);
+    // While it reads what is there: a byte in each piece, lest they be holes.
+    let (piece, pieces) = (16 << 20, 4096);
+    let big = std::fs::File::create(folder.join("big")).unwrap();
+    big.set_len(piece * pieces).unwrap();
+    (0..pieces).for_each(|at| big.write_all_at(b"x", at * piece).unwrap());
+    let info = Value::dict([
+        ("length", Value::Int((piece * pieces) as i64)),
+        ("name", Value::text("big")),
+        ("piece length", Value::Int(piece as i64)),
+        ("pieces", Value::Bytes(vec![0; pieces as usize * 20])),
+    ]);
+    let file = folder.write("big.torrent", &Value::dict([("info", info)]).encode());
+    let mut rill = Rill::new(["check", file.to_str().unwrap(), "--json", "-d"]).arg(folder.path());
+    rill = rill.env("RILL_SHA1", "smol");
+    let mut rill = rill.start();
+    rill.wait_for(r#""phase":"checking""#);
+    ends(rill);
+}
+
+#[test]
 fn a_link_is_printed_and_found_again() {
     let link = rill("show testdata/single.torrent --magnet").expect(0).stdout.trim().to_owned();
     assert_eq!(link.lines().count(), 1);
@@ -202,13 +240,8 @@ fn a_link_is_printed_and_found_again() {
 
 #[test]
 fn what_a_link_stands_for_is_asked_of_peers() {
-    let folder = Folder::new("show-link");
     let torrent = Torrent::many("tree", &[("a", 40_000), ("b/c", 20_000)], 16 << 10);
-    let file = torrent.write_file(&folder, &["http://127.0.0.1:1/announce"]);
-    torrent.write_content(&folder);
-    let address = fresh_listener();
-    let mut seeder = Rill::seed(&file, folder.path(), address).start();
-    seeder.wait_for("complete");
+    let Seeding { rill: _rill, address, folder, .. } = Seeding::of(&torrent, &[]);
     let link = format!("magnet:?xt=urn:btih:{}&x.pe={address}", torrent.hex());
     let before = folder.files();
     let show = |flag: &str| Rill::new(["show", &link, flag]).run();
@@ -226,21 +259,10 @@ fn what_a_link_stands_for_is_asked_of_peers() {
 
 #[test]
 fn several_torrents_share_one_process() {
-    let folder = Folder::new("several");
     let torrents = ["one", "two", "three"].map(|name| Torrent::single(name, 100_000, 16 << 10));
-    let address = fresh_listener();
-    let mut seeders = Rill::seed(&torrents[0].write_file(&folder, &[]), folder.path(), address);
-    for torrent in &torrents {
-        torrent.write_content(&folder);
-        seeders = seeders.arg(torrent.write_file(&folder, &[]));
-    }
-    let mut seeders = seeders.start();
-    torrents.iter().for_each(|torrent| seeders.wait_for(&format!("{}: complete", torrent.name)));
+    let Seeding { rill: _rill, address, folder, files } = Seeding::start(&torrents, &[], &[]);
     let out = folder.join("out");
-    let get = || {
-        let files = torrents.iter().map(|torrent| folder.join(format!("{}.torrent", torrent.name)));
-        Rill::new(["get", "--json", "--peer", &address.to_string(), "-d"]).arg(&out).args(files)
-    };
+    let get = || Rill::new(["get", "--json", "--peer", &address.to_string(), "-d"]).arg(&out).args(&files);
     let ended = get().run();
     ended.expect(0);
     torrents.iter().for_each(|torrent| torrent.compare(&out).unwrap());
@@ -292,6 +314,14 @@ fn standard_input_is_a_torrent_too() {
     };
     let read = json::read(&String::from_utf8(show("testdata/single.torrent")).unwrap());
     assert_eq!(read["info_hash"], "bb84225229a52c25a4d31404a9a83d421b2e63c6");
+    // A link or a bare info-hash may be piped in, too; nobody is there to ask what it holds.
+    for word in ["", "magnet:?xt=urn:btih:"] {
+        let folder = Folder::new("piped");
+        let piped = folder.write("piped", format!("{word}{}\n", "0".repeat(40)).as_bytes());
+        let words = ["show", "-", "--magnet"];
+        let output = program(&words).stdin(std::fs::File::open(piped).unwrap()).output().unwrap();
+        assert_eq!(output.stdout, format!("magnet:?xt=urn:btih:{}\n", "0".repeat(40)).into_bytes());
+    }
     let empty = program(&["show", "-"]).stdin(Stdio::null()).output().unwrap();
     assert_eq!(empty.status.code(), Some(3));
 }

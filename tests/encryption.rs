@@ -2,39 +2,28 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use common::{Rill, Seeding, Torrent};
 
-use common::{Folder, Rill, Running, Torrent, fresh_listener};
-
-/// A running `rill seed` with this policy.
-struct Seeding {
-    _rill: Running,
-    address: SocketAddr,
+/// A seed with a policy, and what it seeds.
+struct Host {
+    rill: Seeding,
     torrent: Torrent,
-    folder: Folder,
 }
 
-fn seeding(encryption: &str) -> Seeding {
+fn seeding(encryption: &str) -> Host {
     let torrent = Torrent::single("small.bin", (1 << 20) + 123, 64 << 10);
-    let folder = Folder::new("encryption");
-    let file = torrent.write_file(&folder, &[]);
-    torrent.write_content(&folder);
-    let address = fresh_listener();
-    let mut rill =
-        Rill::seed(&file, folder.path(), address).args(["--json", "--encryption", encryption]).start();
-    rill.wait_for("\"complete\"");
-    Seeding { _rill: rill, address, torrent, folder }
+    Host { rill: Seeding::of(&torrent, &["--encryption", encryption]), torrent }
 }
 
-impl Seeding {
+impl Host {
     /// `rill get` from this seed alone.
     fn get(&self) -> Rill {
-        let file = self.folder.join("small.bin.torrent");
-        Rill::get(&file, &self.folder.join("out")).args(["--peer", &self.address.to_string()])
+        let Seeding { folder, files, address, .. } = &self.rill;
+        Rill::get(&files[0], &folder.join("out")).args(["--peer", &address.to_string()])
     }
 
     fn compare(&self) {
-        self.torrent.compare(&self.folder.join("out")).unwrap();
+        self.torrent.compare(&self.rill.folder.join("out")).unwrap();
     }
 }
 
@@ -66,6 +55,6 @@ fn those_who_exclude_each_other_say_so() {
     {
         let seeding = seeding(seeds);
         let ended = seeding.get().args(["--encryption", gets, "--stall-timeout", "2"]).run();
-        ended.expect(4).says(&format!("peer {} hung up on {how}", seeding.address));
+        ended.expect(4).says(&format!("peer {} hung up on {how}", seeding.rill.address));
     }
 }

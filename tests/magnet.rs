@@ -3,12 +3,13 @@
 
 mod common;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::link::{EXTENDED, Link, Message};
 use common::{
-    Character, Ended, Folder, Informer, Rill, Running, Seeder, Telling, Torrent, fresh_listener, wait_until,
+    Character, Ended, Folder, Informer, Rill, Running, Seeder, Seeding, Telling, Torrent, compact,
+    fresh_listener, wait_until,
 };
 
 /// Two MiB in pieces of one KiB: the metadata has 40 KiB, three pieces.
@@ -121,12 +122,6 @@ fn introduce(address: SocketAddr, torrent: &Torrent) -> (Link, Vec<u8>) {
     (link, hello)
 }
 
-/// A peer as others are told of it (BEP 11): six bytes.
-fn compact(peer: &Seeder) -> Vec<u8> {
-    let IpAddr::V4(ip) = peer.address.ip() else { panic!("seeders listen on IPv4") };
-    [&ip.octets()[..], &peer.address.port().to_be_bytes()].concat()
-}
-
 fn names(bytes: &[u8], text: &[u8]) -> bool {
     bytes.windows(text.len()).any(|window| window == text)
 }
@@ -138,22 +133,18 @@ fn a_third_peer_is_learned_from_a_rill() {
     let (_rill, address) = stuck_rill(&torrent, &folder, &seeder);
     let (link, hello) = introduce(address, &torrent);
     assert!(names(&hello, b"6:ut_pex"));
-    let it = compact(&seeder);
+    let it = compact(&seeder.address);
     let told = |message: &Message| matches!(message, Message::Extended(1, payload) if names(payload, &it));
     link.hear_until(told).expect("the rill should tell of the seeder");
 }
 
 #[test]
 fn who_came_and_left_is_dialled_where_it_said_it_listens() {
-    let (torrent, folder) = (Torrent::single("back.bin", 100_000, 64 << 10), Folder::new("back"));
-    let file = torrent.write_file(&folder, &[]);
-    torrent.write_content(&folder);
-    let address = fresh_listener();
-    let mut rill = Rill::seed(&file, folder.path(), address).arg("--json").start();
-    rill.wait_for("\"complete\"");
+    let torrent = Torrent::single("back.bin", 100_000, 64 << 10);
+    let seeding = Seeding::of(&torrent, &[]);
     // A leecher that listens, as far as others can see: at the address that its connection comes from.
     let listener = Seeder::start_at("127.0.0.1:0".parse().unwrap(), &torrent, Character::Has(vec![false; 2]));
-    let mut link = Link::dial(address, &torrent, EXTENDED).unwrap();
+    let mut link = Link::dial(seeding.address, &torrent, EXTENDED).unwrap();
     let hello = format!("d1:md6:ut_pexi1ee1:pi{}ee", listener.address.port());
     link.say(&Message::Extended(0, hello.into_bytes())).unwrap();
     assert_eq!(link.fetch_all(&torrent, 4).unwrap(), torrent.bytes);
@@ -187,7 +178,7 @@ fn name_a_third(
     let (rill, address) = stuck_rill(torrent, folder, &seeder);
     let (mut link, hello) = introduce(address, torrent);
     let number = number.or(pex_number(&hello)).expect("the rill says its number");
-    let payload = [&b"d5:added6:"[..], &compact(&third), b"7:added.f1:\0e"].concat();
+    let payload = [&b"d5:added6:"[..], &compact(&third.address), b"7:added.f1:\0e"].concat();
     link.say(&Message::Extended(number, payload)).unwrap();
     (third, link, number, seeder, rill)
 }

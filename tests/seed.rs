@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use common::link::{Block, FAST, Link, Message, fresh_peer_id};
 use common::{
-    Answer, Character, Folder, Rill, Running, Seeder, Torrent, Tracker, fresh_address, fresh_listener,
-    wait_until,
+    Answer, Character, Folder, Rill, Running, Seeder, Seeding, Torrent, Tracker, fresh_address,
+    fresh_listener, wait_until,
 };
 
 const PIECE: usize = 64 << 10;
 
 /// A running `rill seed` of a torrent, verified and announced.
-struct Seeding {
+struct Host {
     rill: Running,
     address: SocketAddr,
     tracker: Tracker,
@@ -24,21 +24,18 @@ struct Seeding {
     _folder: Folder,
 }
 
-fn seeding(torrent: Torrent, more: &[&str]) -> Seeding {
-    let folder = Folder::new("seed");
+fn seeding(torrent: Torrent, more: &[&str]) -> Host {
     let tracker = Tracker::start(Answer::Swarm(vec![]));
-    let file = torrent.write_file(&folder, &[&tracker.url()]);
-    torrent.write_content(&folder);
-    let address = fresh_listener();
-    let rill = Rill::seed(&file, folder.path(), address).args(more).start();
+    let seeding = Seeding::start(std::slice::from_ref(&torrent), &[&tracker.url()], more);
+    let Seeding { rill, address, folder, .. } = seeding;
     wait_until("the seeder should announce", || !tracker.announces().is_empty());
     let first = &tracker.announces()[0];
     assert_eq!(first["left"], "0", "a seeder announces once it is verified");
     assert_eq!(first["port"], address.port().to_string());
-    Seeding { rill, address, tracker, torrent, _folder: folder }
+    Host { rill, address, tracker, torrent, _folder: folder }
 }
 
-impl Seeding {
+impl Host {
     fn dial(&self) -> Link {
         Link::dial(self.address, &self.torrent, FAST).unwrap()
     }

@@ -5,9 +5,6 @@ use std::time::{Duration, Instant};
 /// Where it begins.
 const FIRST: usize = 8;
 
-/// One peer at a time would leave the line empty whenever that peer hesitates.
-const LEAST: usize = 4;
-
 /// More trickles than this feed nobody.
 const MOST: usize = 64;
 
@@ -65,7 +62,7 @@ impl SlotKeeper {
         if busy >= self.slots && self.slots < self.most {
             self.before = Some(rate_bytes_per_s);
             self.slots += 1;
-        } else if busy < self.slots && self.slots > FIRST.min(self.most).max(LEAST.min(self.most)) {
+        } else if busy < self.slots && self.slots > FIRST.min(self.most) {
             // Nobody needs them; who comes later is worth a fresh look.
             self.slots -= 1;
         }

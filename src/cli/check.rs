@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use super::args::Flags;
 use super::exit::{Code, Failure};
-use super::json::{Array, Object};
-use super::row::Title;
+use super::json::Array;
+use super::row::{Ending, Title};
 use super::screen::{self, Output};
 use super::settings::{Net, place};
 use super::source::{Found, Source};
 use super::stop::Stop;
-use super::units::{for_people, grouped};
+use super::units::for_people;
 use super::unix_time_s;
-use super::watch::Printer;
+use super::watch::{Printer, Reporter};
 use crate::geometry::PieceIndex;
 use crate::metainfo::Info;
 use crate::report::{Event, Watcher};
 use crate::sorting::sort;
 use crate::storage::{FileReport, Place, Storage, StorageError};
+use crate::text::{count, grouped};
 
 /// Runs the command with these flags.
 ///
@@ -34,7 +35,11 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
         port: None,
         magnet: None,
     };
-    let Some(found) = stop.race("load", move || source.load(bind))? else { return Ok(stopped(&stop)) };
+    let printer = Printer::start(output, vec![title])?;
+    let mut reporter = printer.reporter(0);
+    let Some(found) = stop.race("load", move || source.load(bind))? else {
+        return Ok(stopped(&stop, output, printer, reporter));
+    };
     let info = match found? {
         Found::Torrent(torrent) => Arc::new(torrent.info),
         Found::Link(_) => {
@@ -42,22 +47,27 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
             return Err(Failure::new(Code::NotATorrent, sentence));
         }
     };
-    let printer = Printer::start(output, vec![title])?;
-    let mut reporter = printer.reporter(0);
     let (info_hash, name) = (info.info_hash, Some(info.name.clone()));
     reporter.event(&Event::Start { info_hash, name, size: Some(info.content_bytes()) });
     let reports = look(&info, &place, &stop, |done, total| reporter.event(&Event::Checking { done, total }));
+    if matches!(reports, Err(StorageError::Stopped)) {
+        return Ok(stopped(&stop, output, printer, reporter));
+    }
     drop(reporter);
     printer.close(None, stop.code().is_some());
-    let reports = match reports {
-        Err(StorageError::Stopped) => return Ok(stopped(&stop)),
-        reports => reports?,
-    };
+    let reports = reports?;
     if output.json { tell_programs(&info, &reports) } else { tell_people(&info, &reports) }
 }
 
-fn stopped(stop: &Stop) -> Code {
-    stop.code().unwrap_or(Code::Other)
+/// A signal's last word. People know what they did.
+fn stopped(stop: &Stop, output: Output, printer: Printer, mut reporter: Reporter) -> Code {
+    let ending = Ending::Stopped(stop.code().unwrap_or(Code::Other));
+    if output.json {
+        reporter.ended(Ok(ending));
+    }
+    drop(reporter);
+    printer.close(None, true);
+    ending.code()
 }
 
 /// Hashes all there is. What isn't there at all is a torrent whose every file is missing.
@@ -106,10 +116,10 @@ fn tell_people(info: &Info, reports: &[FileReport]) -> Result<Code, Failure> {
         let path = info.path_of(&info.files[report.index]);
         text.push_str(&format!("{:<8} {:>9}  {path}", state(report), for_people(report.length)));
         if let Some(found) = report.found.filter(|found| *found < report.length) {
-            text.push_str(&format!(", {} bytes short", grouped(report.length - found)));
+            text.push_str(&format!(", {} short", count(report.length - found, "byte")));
         }
         if report.extra_bytes() > 0 {
-            text.push_str(&format!(", {} bytes too long", grouped(report.extra_bytes())));
+            text.push_str(&format!(", {} too long", count(report.extra_bytes(), "byte")));
         }
         if !report.damaged.is_empty() {
             text.push_str(&format!(", damaged: {}", pieces(&report.damaged)));
@@ -126,8 +136,7 @@ fn tell_people(info: &Info, reports: &[FileReport]) -> Result<Code, Failure> {
 
 fn tell_programs(info: &Info, reports: &[FileReport]) -> Result<Code, Failure> {
     let hash = info.info_hash.to_string();
-    let begin =
-        |event: &str| Object::new().put("event", event).put("time", unix_time_s()).put("info_hash", &hash);
+    let begin = |event: &str| screen::event(event, unix_time_s()).put("info_hash", &hash);
     let ranges = |pieces: &[PieceIndex]| {
         Array::of(runs(pieces).into_iter().map(|(first, last)| Array::of([first, last])))
     };
@@ -167,8 +176,7 @@ fn verdict(reports: &[FileReport]) -> String {
     let files = format!("{} of {} files whole", grouped(whole as u64), grouped(reports.len() as u64));
     match damaged.len() {
         0 => files,
-        1 => format!("{files}, 1 piece damaged"),
-        count => format!("{files}, {} pieces damaged", grouped(count as u64)),
+        damaged => format!("{files}, {} damaged", count(damaged as u64, "piece")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `rill create`: a `.torrent` from a file or a folder.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,14 @@ use super::options::Opt;
 use super::row::Ending;
 use super::screen::{self, Output};
 use super::stop::Stop;
-use super::units::{self, for_people, grouped};
+use super::units::{self, for_people};
 use super::unix_time_s;
 use crate::create::{CreateError, Created, Recipe};
 use crate::glob::Glob;
 use crate::magnet::Magnet;
-use crate::metainfo::{Info, Metainfo};
+use crate::metainfo::{Info, MAX_TORRENT_BYTES, Metainfo};
 use crate::sys::file::{self, Access};
+use crate::text::count;
 
 /// Runs the command with these flags.
 ///
@@ -133,10 +134,9 @@ fn result(created: &Created, with_link: bool) -> String {
 fn summary(created: &Created, written: Option<&Path>) -> String {
     let Info { name, geometry, files, is_folder, .. } = &created.metainfo.info;
     let to = written.map_or_else(|| name.clone(), |path| path.display().to_string());
-    let in_files = match (is_folder, files.len()) {
-        (false, _) => String::new(),
-        (true, 1) => " in 1 file".into(),
-        (true, count) => format!(" in {} files", grouped(count as u64)),
+    let in_files = match is_folder {
+        false => String::new(),
+        true => format!(" in {}", count(files.len() as u64, "file")),
     };
     let hidden = match created.hidden_left_out {
         0 => "",
@@ -144,18 +144,16 @@ fn summary(created: &Created, written: Option<&Path>) -> String {
         _ => "; hidden ones were left out",
     };
     format!(
-        "{to}: {}{in_files}, {} pieces of {}{hidden}",
+        "{to}: {}{in_files}, {} of {}{hidden}",
         for_people(geometry.total_bytes()),
-        grouped(u64::from(geometry.pieces())),
+        count(u64::from(geometry.pieces()), "piece"),
         for_people(u64::from(geometry.piece_bytes())),
     )
 }
 
 fn event(created: &Created, written: Option<&Path>) -> Object {
     let Metainfo { info, .. } = &created.metainfo;
-    Object::new()
-        .put("event", "complete")
-        .put("time", unix_time_s())
+    screen::event("complete", unix_time_s())
         .put("info_hash", info.info_hash.to_string())
         .put("name", &info.name)
         .put("size", info.content_bytes())
@@ -241,12 +239,21 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 
 /// Whether this is something we would have written: that may be replaced.
 fn is_torrent(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| Metainfo::from_bytes(&bytes).is_ok())
+    let mut bytes = Vec::new();
+    let is_read = File::open(path).is_ok_and(|file| {
+        // A disk's image isn't read only to be refused.
+        let fits = file.metadata().is_ok_and(|meta| meta.len() <= MAX_TORRENT_BYTES);
+        fits && file.take(MAX_TORRENT_BYTES).read_to_end(&mut bytes).is_ok()
+    });
+    is_read && Metainfo::from_bytes(&bytes).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Seek;
+
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn tiers_and_dates_are_read() {
@@ -254,6 +261,22 @@ mod tests {
         assert_eq!(date("-5"), Ok(-5));
         assert!(date("now").unwrap() > 1_700_000_000);
         assert_eq!(date("soon").unwrap_err(), "`soon` is neither `now` nor a number of Unix seconds");
+    }
+
+    #[test]
+    fn a_torrent_of_any_length_that_is_read_may_be_replaced() {
+        let scratch = Scratch::new();
+        let small = fs::read("testdata/single.torrent").unwrap();
+        assert!(is_torrent(&scratch.write("small", &small)));
+        assert!(!is_torrent(&scratch.write("none", "none")) && !is_torrent(&scratch.join("gone")));
+        // A torrent but for its length: what is in the comment is a hole.
+        let large = scratch.join("large");
+        let mut file = File::create(&large).unwrap();
+        let comment = MAX_TORRENT_BYTES.to_string();
+        write!(file, "d7:comment{comment}:").unwrap();
+        file.seek_relative(MAX_TORRENT_BYTES as i64).unwrap();
+        file.write_all(&small[small.windows(6).position(|at| at == b"4:info").unwrap()..]).unwrap();
+        assert!(!is_torrent(&large));
     }
 
     #[test]

@@ -24,8 +24,14 @@ const LEAST_DIGITS: usize = 4;
 enum Action {
     List,
     Status,
-    Show,
     Add,
+    To(Deed),
+}
+
+/// What is done to a torrent that is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Deed {
+    Show,
     Remove,
     Pause,
     Resume,
@@ -35,12 +41,12 @@ enum Action {
 const ACTIONS: [(&str, Action); 8] = [
     ("list", Action::List),
     ("status", Action::Status),
-    ("show", Action::Show),
+    ("show", Action::To(Deed::Show)),
     ("add", Action::Add),
-    ("remove", Action::Remove),
-    ("pause", Action::Pause),
-    ("resume", Action::Resume),
-    ("recheck", Action::Recheck),
+    ("remove", Action::To(Deed::Remove)),
+    ("pause", Action::To(Deed::Pause)),
+    ("resume", Action::To(Deed::Resume)),
+    ("recheck", Action::To(Deed::Recheck)),
 ];
 
 /// Runs the command with these flags.
@@ -55,7 +61,8 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     match action {
         Action::List => ctl.print(&ctl.remote.ask("GET", "torrents", &[])?, report::list)?,
         Action::Status => ctl.print(&ctl.remote.ask("GET", "status", &[])?, report::status)?,
-        _ => return ctl.each(action, words),
+        Action::Add => return ctl.each(words, &|word| ctl.add(word)),
+        Action::To(deed) => return ctl.each(words, &|word| ctl.act(deed, word)),
     }
     Ok(Code::Done)
 }
@@ -82,7 +89,7 @@ fn check(flags: &Flags, action: Action, words: &[OsString]) -> Result<(), Failur
         _ => {}
     }
     for (option, belongs_to) in
-        [(Opt::WithData, Action::Remove), (Opt::Paused, Action::Add), (Opt::Dir, Action::Add)]
+        [(Opt::WithData, Action::To(Deed::Remove)), (Opt::Paused, Action::Add), (Opt::Dir, Action::Add)]
     {
         // The environment is the same for every action.
         if flags.is_typed(option) && action != belongs_to {
@@ -101,10 +108,14 @@ struct Ctl<'a> {
 
 impl Ctl<'_> {
     /// Does it to each of these torrents; what goes wrong with one is said, and the others have their turn.
-    fn each(&self, action: Action, words: &[OsString]) -> Result<Code, Failure> {
+    fn each(
+        &self,
+        words: &[OsString],
+        act: &dyn Fn(&OsString) -> Result<(), Failure>,
+    ) -> Result<Code, Failure> {
         let mut failures = Vec::new();
         for word in words {
-            if let Err(failure) = self.one(action, word) {
+            if let Err(failure) = act(word) {
                 failures.push(failure);
             }
         }
@@ -118,22 +129,17 @@ impl Ctl<'_> {
         }
     }
 
-    fn one(&self, action: Action, word: &OsString) -> Result<(), Failure> {
-        if action == Action::Add {
-            return self.add(word);
-        }
+    fn act(&self, deed: Deed, word: &OsString) -> Result<(), Failure> {
         let place = format!("torrents/{}", self.find(&word.to_string_lossy())?);
-        let (method, path, done) = match action {
-            Action::Show => return self.print(&self.remote.ask("GET", &place, &[])?, report::one),
-            Action::Remove if self.flags.has(Opt::WithData) => {
+        let (method, path, done) = match deed {
+            Deed::Show => return self.print(&self.remote.ask("GET", &place, &[])?, report::one),
+            Deed::Remove if self.flags.has(Opt::WithData) => {
                 ("DELETE", format!("{place}?data=true"), "removed with its data")
             }
-            Action::Remove => ("DELETE", place, "removed"),
-            Action::Pause => ("POST", format!("{place}/pause"), "paused"),
-            Action::Resume => ("POST", format!("{place}/resume"), "resumed"),
-            Action::List | Action::Status | Action::Add | Action::Recheck => {
-                ("POST", format!("{place}/recheck"), "is checked again")
-            }
+            Deed::Remove => ("DELETE", place, "removed"),
+            Deed::Pause => ("POST", format!("{place}/pause"), "paused"),
+            Deed::Resume => ("POST", format!("{place}/resume"), "resumed"),
+            Deed::Recheck => ("POST", format!("{place}/recheck"), "is checked again"),
         };
         let reply = self.remote.ask(method, &path, &[])?;
         self.print(&reply, |value| format!("{} {done}\n", value.text("info_hash").unwrap_or_default()))

@@ -194,10 +194,7 @@ impl Face for Events {
 /// What every line begins with.
 fn begin(event: &str, row: Option<&Row>, now: Moment) -> Object {
     let info_hash = row.and_then(|row| row.info_hash);
-    Object::new()
-        .put("event", event)
-        .put("time", now.unix_s)
-        .put_some("info_hash", info_hash.map(|hash| hash.to_string()))
+    screen::event(event, now.unix_s).put_some("info_hash", info_hash.map(|hash| hash.to_string()))
 }
 
 fn phase_name(phase: Phase) -> &'static str {

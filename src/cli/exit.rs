@@ -81,6 +81,11 @@ impl Failure {
         Self::new(Code::Usage, message)
     }
 
+    /// What the system refused, other than a file.
+    pub fn system(what: &str, error: &io::Error) -> Self {
+        Self::new(Code::Other, format!("{what}: {}", system_words(error)))
+    }
+
     /// What the system said about a file: full disks, quotas and inodes are one kind, a file where a folder
     /// should be another, everything else a third.
     pub fn disk(what: &str, path: &Path, error: &io::Error) -> Self {

@@ -17,7 +17,6 @@ use crate::envelope::{Receiver, Sender, bounded};
 use crate::id::InfoHash;
 use crate::report::{Event, Snapshot, Watcher};
 use crate::session::{Audience, Happening, Title};
-use crate::text::system_words;
 use crate::thread;
 
 /// How many letters may wait to be printed. What the session itself tells is dropped beyond that; torrents wait.
@@ -58,9 +57,8 @@ impl Journal {
             }
             let _ = tell_done.send(());
         };
-        thread::spawn("printer", move || printer.work(&received), ended).map_err(|error| {
-            Failure::new(Code::Other, format!("can't start a thread to print with: {}", system_words(&error)))
-        })?;
+        thread::spawn("printer", move || printer.work(&received), ended)
+            .map_err(|error| Failure::system("can't start a thread to print with", &error))?;
         Ok(Self { letters, done, output })
     }
 
@@ -201,7 +199,10 @@ impl Printer {
                 let mark = if failed { "warning: " } else { "" };
                 self.output.say(&format!("{name}: on-complete: {mark}{line}"));
                 if self.output.json {
-                    let object = begin("hook", now).put("name", name).put("line", line).put("failed", failed);
+                    let object = screen::event("hook", now.unix_s)
+                        .put("name", name)
+                        .put("line", line)
+                        .put("failed", failed);
                     self.put(&object);
                 }
             }
@@ -214,7 +215,7 @@ impl Printer {
     fn word(&self, word: &str, title: &Title, now: Moment) {
         if self.output.json {
             let event = word.split(' ').next().unwrap_or(word);
-            let object = begin(event, now)
+            let object = screen::event(event, now.unix_s)
                 .put("info_hash", title.info_hash.to_string())
                 .put("name", title.name.as_str())
                 .put_some("with_data", (event == "removed").then_some(word != "removed"));
@@ -228,13 +229,13 @@ impl Printer {
         let words = if kind == "note" { sentence.to_owned() } else { format!("{kind}: {sentence}") };
         self.output.say(&format!("rill: {words}"));
         if self.output.json {
-            self.put(&begin(kind, now).put("message", sentence));
+            self.put(&screen::event(kind, now.unix_s).put("message", sentence));
         }
     }
 
     fn tell_control(&self, address: SocketAddr, now: Moment) {
         if self.output.json {
-            self.put(&begin("control", now).put("address", address.to_string()));
+            self.put(&screen::event("control", now.unix_s).put("address", address.to_string()));
         } else {
             self.output.say(&format!("rill: answers at http://{address}/"));
         }
@@ -244,7 +245,7 @@ impl Printer {
         let reason = Ending::Stopped(code).reason();
         self.output.say(&format!("rill: {reason}"));
         if self.output.json {
-            self.put(&begin("stop", now).put("reason", reason).put("code", code.number()));
+            self.put(&screen::event("stop", now.unix_s).put("reason", reason).put("code", code.number()));
         }
     }
 
@@ -252,8 +253,4 @@ impl Printer {
         // Whoever reads standard output may have gone; the session goes on.
         let _ = screen::print(&object.to_string());
     }
-}
-
-fn begin(event: &str, now: Moment) -> Object {
-    Object::new().put("event", event).put("time", now.unix_s)
 }

@@ -8,6 +8,7 @@ use super::row::{Ending, Face, Moment, Row};
 use super::screen::{self, Output};
 use super::units::{elapsed_for_people, for_people};
 use crate::report::{Event, PeerChange};
+use crate::text::count;
 
 /// The [`Face`] of one torrent in a log.
 pub struct Log {
@@ -48,8 +49,7 @@ impl Face for Log {
             Event::Metadata { info } => {
                 let files = info.files.iter().filter(|file| !file.padding).count();
                 let size = for_people(info.content_bytes());
-                let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
-                self.talk(row, &format!("{size} in {files}"));
+                self.talk(row, &format!("{size} in {}", count(files as u64, "file")));
             }
             Event::Checking { .. } | Event::Vouched { .. } => {}
             Event::Tracker { url, outcome } => match outcome {
@@ -57,7 +57,7 @@ impl Face for Log {
                     if let Some(warning) = &says.warning {
                         self.warn(row, &format!("{url} says: {warning}"));
                     }
-                    self.talk(row, &format!("tracker {url}: {} peers", says.peers));
+                    self.talk(row, &format!("tracker {url}: {}", count(says.peers as u64, "peer")));
                 }
                 Err(sentence) => self.talk(row, sentence),
             },

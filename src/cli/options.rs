@@ -273,7 +273,7 @@ options! {
     SeedTime "--seed-time" None, One("TIME"), MOVE, "share for TIME, as 90, 90s, 5m or 2h";
     MaxTime "--max-time" None, One("TIME"), &[Get], "give up after TIME (0: never, the default)";
     StallTimeout "--stall-timeout" None, One("TIME"), &[Get], "give up after TIME without a verified piece (0: never, the default)";
-    MetadataTimeout "--metadata-timeout" None, One("TIME"), &[Get, Show, Peers], "give up on a magnet link's metadata after TIME (0: never, the default)";
+    MetadataTimeout "--metadata-timeout" None, One("TIME"), &[Get, Show], "give up on a magnet link's metadata after TIME (0: never, the default)";
     Magnet "--magnet" None, Nothing, &[Show, Create], "print the magnet link";
     Pieces "--pieces" None, Nothing, &[Peers], "connect, and print which pieces each peer has";
     Scrape "--scrape" None, Nothing, &[Peers], "ask the trackers for their totals (BEP 48)";

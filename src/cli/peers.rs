@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::args::Flags;
@@ -18,6 +19,7 @@ use crate::envelope::{Receiver, unbounded};
 use crate::id::{InfoHash, PeerId, random_bytes};
 use crate::peer::probe::{Claims, Probe, Visit, probe};
 use crate::swarm;
+use crate::sys;
 use crate::text::system_words;
 use crate::thread;
 use crate::tracker::announce::{
@@ -36,6 +38,10 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a peer may take to say what it has.
 const PROBE_WAIT: Duration = Duration::from_secs(10);
 
+/// How many peers, or trackers, are asked at once: each is a thread, and a socket among the 1,024 that a process
+/// may have where nothing else is said.
+const MAX_ASKED_AT_ONCE: usize = 200;
+
 /// How long the trackers may take to hear that we are gone.
 const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 
@@ -46,9 +52,52 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
     let bind = settings.net.bind;
+    // A limit that can't be raised is high enough for most.
+    let _ = sys::raise_open_files();
     let scrape = flags.has(Opt::Scrape);
     let round = Round::of(Source::of(&flags.operands[0]).load(bind)?, &settings, scrape, output)?;
     if scrape { round.scrape() } else { round.announce(flags.has(Opt::Pieces)) }
+}
+
+/// A torrent, as far as its peers go.
+struct Wanted {
+    info_hash: InfoHash,
+    /// Bytes that we lack: all of them.
+    left: u64,
+    /// How many pieces there are, where the metadata is known.
+    pieces: Option<u32>,
+    trackers: Vec<String>,
+    /// Nodes of the DHT to begin with.
+    nodes: Vec<(String, u16)>,
+    /// Peers that its link names.
+    peers: Vec<String>,
+    private: bool,
+}
+
+impl Wanted {
+    fn of(found: Found) -> Self {
+        match found {
+            Found::Torrent(torrent) => Self {
+                info_hash: torrent.info.info_hash,
+                left: torrent.info.geometry.total_bytes(),
+                pieces: Some(torrent.info.geometry.pieces()),
+                trackers: torrent.trackers.concat(),
+                nodes: torrent.nodes,
+                peers: Vec::new(),
+                private: torrent.info.private,
+            },
+            Found::Link(link) => Self {
+                info_hash: link.info_hash,
+                // How much isn't known; what counts is that it is something.
+                left: 1,
+                pieces: None,
+                trackers: link.trackers,
+                nodes: Vec::new(),
+                peers: link.peers,
+                private: false,
+            },
+        }
+    }
 }
 
 /// One round of questions about one torrent.
@@ -81,41 +130,27 @@ struct Told<T> {
 impl Round {
     fn of(found: Found, settings: &Settings, scrape: bool, output: Output) -> Result<Self, Failure> {
         let (discovery, bind) = (&settings.discovery, settings.net.bind);
-        let mut nodes = Vec::new();
-        let (info_hash, left, pieces, mut trackers, named, private) = match found {
-            Found::Torrent(torrent) => {
-                let (info, trackers) = (torrent.info, torrent.trackers.concat());
-                let geometry = info.geometry;
-                let (left, pieces) = (geometry.total_bytes(), Some(geometry.pieces()));
-                nodes = torrent.nodes;
-                (info.info_hash, left, pieces, trackers, Vec::new(), info.private)
-            }
-            // How much is left isn't known; what counts is that it is something.
-            Found::Link(link) => (link.info_hash, 1, None, link.trackers, link.peers, false),
-        };
+        let Wanted { info_hash, left, pieces, mut trackers, nodes, peers, private } = Wanted::of(found);
         trackers.extend(discovery.trackers.iter().cloned());
         if !discovery.use_trackers {
             trackers.clear();
         }
         let by_hand =
             discovery.peers.iter().map(|(host, port)| look_up((host.as_str(), *port), host, output));
-        let by_link = named.iter().map(|peer| look_up(peer.as_str(), peer, output));
+        let by_link = peers.iter().map(|peer| look_up(peer.as_str(), peer, output));
         let by_hand = by_hand.flatten().map(|peer| (swarm::Source::User, peer));
         let by_link = by_link.flatten().map(|peer| (swarm::Source::Magnet, peer));
         let peers: Vec<_> = by_hand.chain(by_link).collect();
         // Trackers alone are scraped, and they alone hear of private torrents (BEP 27).
         let around = if scrape || private { Ok(None) } else { Around::ask(info_hash, &nodes, settings) };
-        let nobody = trackers.is_empty() && peers.is_empty();
         let around = match around {
             // Where the port is taken, trackers are still there to ask.
-            Err(_) if !nobody => None,
+            Err(_) if !(trackers.is_empty() && peers.is_empty()) => None,
             around => around?,
         };
-        if nobody && around.is_none() {
-            return Err(Failure::new(
-                Code::Network,
-                "there is no tracker to ask; name one with --tracker URL",
-            ));
+        if trackers.is_empty() && peers.is_empty() && around.is_none() {
+            let sentence = "there is no tracker to ask; name one with --tracker URL";
+            return Err(Failure::new(Code::Network, sentence));
         }
         let port = match (settings.net.port, &around) {
             (Port::Exactly(port), _) if port != 0 => port,
@@ -127,16 +162,8 @@ impl Round {
         let who =
             Identity { info_hash, peer_id: PeerId::generate(), port, key: u32::from_ne_bytes(key), bind };
         let progress = Progress { left, ..Progress::default() };
-        Ok(Self {
-            who,
-            progress,
-            pieces,
-            trackers,
-            around,
-            peers,
-            encryption: settings.net.encryption,
-            output,
-        })
+        let encryption = settings.net.encryption;
+        Ok(Self { who, progress, pieces, trackers, around, peers, encryption, output })
     }
 
     /// Announces everywhere, prints the peers, and takes leave again: we have nothing to give.
@@ -223,7 +250,7 @@ impl Round {
 
     fn event(&self, name: &str) -> Object {
         let hash = self.who.info_hash.to_string();
-        Object::new().put("event", name).put("time", unix_time_s()).put("info_hash", hash)
+        screen::event(name, unix_time_s()).put("info_hash", hash)
     }
 
     /// What there is to say of a tracker before its numbers: JSON's beginning of it, or lines for people.
@@ -290,7 +317,7 @@ impl Round {
         Ok(())
     }
 
-    /// Visits every peer at once, and prints what each has in the order of the list.
+    /// Visits every peer, many at once, and prints what each has in the order of the list.
     fn print_pieces(&self) -> Result<(), Failure> {
         let Identity { info_hash, peer_id, bind, .. } = self.who;
         let visit = Visit { info_hash, peer_id, pieces: self.pieces, bind, encryption: self.encryption };
@@ -416,29 +443,35 @@ impl<T: Default> Told<T> {
     }
 }
 
-/// Does the same with every item, each on a thread of its own; the results come with their items' numbers. A
-/// result that never comes was a bug in the thread, which has said so on standard error.
+/// Does the same with every item, many at once; the results come with their items' numbers. A result that never comes
+/// was a bug in the work, which has said so on standard error.
+///
+/// # Errors
+/// When the system has no room for a single thread; with fewer than were wanted it only takes longer.
 fn all_at_once<I: Send + 'static, T: Send + 'static>(
     name: &str,
     items: Vec<I>,
     work: impl Fn(&I) -> T + Clone + Send + 'static,
 ) -> Result<Receiver<(usize, T)>, Failure> {
+    let threads = items.len().min(MAX_ASKED_AT_ONCE);
     let (tell, told) = unbounded();
-    for (at, item) in items.into_iter().enumerate() {
-        let (work, tell) = (work.clone(), tell.clone());
-        let started = thread::spawn(
-            name,
-            move || work(&item),
-            move |end| {
-                if let Ok(result) = end {
-                    // Nobody listens any more when enough has been heard.
+    let (queue, turns) = unbounded();
+    items.into_iter().enumerate().for_each(|turn| _ = queue.send(turn));
+    for number in 0..threads {
+        let (work, tell, turns) = (work.clone(), tell.clone(), turns.clone());
+        let body = move || {
+            for (at, item) in turns.iter() {
+                // A fault met in one costs that one. Nobody listens any more when enough has been heard.
+                if let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(&item))) {
                     let _ = tell.send((at, result));
                 }
-            },
-        );
-        started.map_err(|error| {
-            Failure::new(Code::Other, format!("no room for a thread: {}", system_words(&error)))
-        })?;
+            }
+        };
+        match thread::spawn(name, body, drop) {
+            Err(error) if number == 0 => return Err(Failure::system("can't start a thread", &error)),
+            Err(_) => break,
+            Ok(_) => {}
+        }
     }
     Ok(told)
 }
@@ -458,5 +491,34 @@ fn look_up(peer: impl ToSocketAddrs, name: &str, output: Output) -> Option<Socke
             output.say(&format!("rill: peer {name} can't be looked up: {}", system_words(&error)));
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::envelope::Sender;
+
+    #[test]
+    fn of_very_many_some_are_asked_at_once_and_each_is_asked() {
+        let count = 3 * MAX_ASKED_AT_ONCE;
+        let busy = Arc::new(AtomicUsize::new(0));
+        let (opens, door): (Sender<()>, Receiver<()>) = unbounded();
+        let asked = all_at_once("test", (0..count).collect(), move |item| {
+            let busy_now = busy.fetch_add(1, Ordering::SeqCst) + 1;
+            // The first wait for each other: as many as there are.
+            let _ = door.recv();
+            busy.fetch_sub(1, Ordering::SeqCst);
+            (*item, busy_now)
+        });
+        let asked = asked.unwrap();
+        drop(opens);
+        let mut told: Vec<_> = asked.iter().collect();
+        assert!(told.iter().all(|(_, (_, busy))| *busy <= MAX_ASKED_AT_ONCE));
+        told.sort_unstable();
+        assert!(told.iter().map(|(at, (item, _))| (*at, *item)).eq((0..count).map(|at| (at, at))));
     }
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::exit::Failure;
 use super::row::{Ending, Face, Moment, Row};
 use super::screen::{self, Output};
-use super::units::{elapsed_for_people, for_people, grouped, percent, rate_for_people, time_for_people};
+use super::units::{elapsed_for_people, for_people, percent, rate_for_people, time_for_people};
 use crate::report::{Event, PeerChange, Phase, TrackerSays};
+use crate::text::count;
 use crate::{sys, text};
 
 /// How often the line is drawn again at most.
@@ -374,11 +375,6 @@ fn complete(row: &Row, now: Instant) -> String {
         elapsed_for_people(time),
         rate_for_people(rate)
     )
-}
-
-/// `1 peer`, `2 peers`, `1,400 pieces`.
-fn count(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// As much of a line as fits these columns, clean. Letters of East Asian width and pictures take two.

@@ -3,6 +3,7 @@
 use super::json::Value;
 use super::table::{Side, Table};
 use super::units::{for_people, percent, rate_for_people, time_for_people};
+use crate::text::count;
 
 /// How much of an info-hash tells torrents apart, in digits.
 const SHORT: usize = 8;
@@ -163,8 +164,9 @@ fn place(value: &Value) -> String {
         Some(error) if error.contains(url) => return format!("{error}{}", when(value)),
         Some(error) => format!(": {error}"),
         None if value.is("ok") => {
-            let count = |name| value.whole(name).map(|count| format!(", {count} {name}")).unwrap_or_default();
-            format!(": {} peers{}{}", value.whole("peers").unwrap_or(0), count("seeds"), count("leeches"))
+            let told = [("peers", "peer"), ("seeds", "seed"), ("leeches", "leecher")];
+            let told = told.iter().filter_map(|(field, noun)| Some(count(value.whole(field)?, noun)));
+            format!(": {}", told.collect::<Vec<_>>().join(", "))
         }
         None => String::new(),
     };
@@ -253,7 +255,7 @@ ffff4567  metadata         -      -        -   -   0.00      0      -  ffff45678
         let text = one(&value);
         for line in [
             "Done       100% of 10 B",
-            "Tracker    http://t/a: 2 peers, 1 seeds (again in 1m30s)",
+            "Tracker    http://t/a: 2 peers, 1 seed (again in 1m30s)",
             "Tracker    tracker udp://u is silent (not asked again)",
             "Peers      1 connected, 1 being dialled, 7 known",
             "1.2.3.4:5  pex   50%     -   -  chokes us, takes, encrypted  X",

@@ -10,8 +10,8 @@ use super::args::Flags;
 use super::exit::{Code, Failure};
 use super::http;
 use super::journal::Journal;
-use super::json::Object;
 use super::options::Opt;
+use super::row::Ending;
 use super::screen::{self, Output};
 use super::settings::{MAX_PEERS, Settings};
 use super::source::{Found, Source};
@@ -23,7 +23,7 @@ use crate::session::{
     Add, Config, Desk, Folder, Keeper, Refusal, RefusalKind, Session, Shared, Standpoint, Terms,
 };
 use crate::sys;
-use crate::text::system_words;
+use crate::text::{count, system_words};
 use crate::thread;
 use crate::torrent::What;
 
@@ -58,11 +58,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     }
     let shared = station::share(standpoint)?;
     let journal = Journal::start(output, config.dir.clone(), shared.port())?;
-    let remembered = match found.torrents.len() {
-        1 => "1 torrent is".to_owned(),
-        count => format!("{count} torrents are"),
-    };
-    let port = shared.port();
+    let (port, remembered) = (shared.port(), count(found.torrents.len() as u64, "torrent"));
     journal.note(&format!("listening on port {port}; {remembered} remembered in {}", state.display()));
     let (session, desk) = Session::open(shared, config, journal.audience(), folder, found)
         .map_err(|error| no_thread(&error))?;
@@ -118,8 +114,11 @@ fn dht_only(
     folder: Folder,
     stop: &Stop,
 ) -> Result<Code, Failure> {
-    if !flags.operands.is_empty() || flags.is_given(Opt::Watch) || !standpoint.dht {
-        return Err(Failure::usage("--dht-only is a node of the DHT and takes no torrents"));
+    let for_torrents = [Opt::Watch, Opt::Http, Opt::OnComplete];
+    if !flags.operands.is_empty() || for_torrents.iter().any(|opt| flags.is_given(*opt)) || !standpoint.dht {
+        let sentence =
+            "--dht-only is a node of the DHT and takes no torrents, no --watch, --http or --on-complete";
+        return Err(Failure::usage(sentence));
     }
     let (named, bind) = (standpoint.ports.clone(), standpoint.bind);
     let dht = Shared::dht_alone(standpoint).map_err(|error| {
@@ -130,7 +129,7 @@ fn dht_only(
     })?;
     output.say(&format!("rill: a node of the DHT on UDP port {}", dht.port()));
     if output.json {
-        let event = Object::new().put("event", "start").put("time", unix_time_s()).put("port", dht.port());
+        let event = screen::event("start", unix_time_s()).put("port", dht.port());
         screen::print(&event.to_string())?;
     }
     let keeper = Keeper::start(folder, Some(Arc::new(dht))).map_err(|error| no_thread(&error))?;
@@ -139,7 +138,13 @@ fn dht_only(
     let _ = stop.closed().recv();
     announce("STOPPING=1", output);
     keeper.close(LAST_SAVE);
-    Ok(stop.code().unwrap_or(Code::Other))
+    let code = stop.code().unwrap_or(Code::Other);
+    if output.json {
+        let event = screen::event("stop", unix_time_s());
+        let event = event.put("reason", Ending::Stopped(code).reason()).put("code", code.number());
+        screen::print(&event.to_string())?;
+    }
+    Ok(code)
 }
 
 /// A word to the service manager, where there is one.
@@ -150,7 +155,7 @@ fn announce(state: &str, output: Output) {
 }
 
 fn no_thread(error: &std::io::Error) -> Failure {
-    Failure::new(Code::Other, format!("can't start a thread: {}", system_words(error)))
+    Failure::system("can't start a thread", error)
 }
 
 /// Begins to answer requests, and says where.

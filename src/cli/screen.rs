@@ -30,9 +30,7 @@ impl Output {
     pub fn fail(self, failure: &Failure, time_s: f64) {
         self.say(&format!("rill: {failure}"));
         if self.json {
-            let event = Object::new()
-                .put("event", "error")
-                .put("time", time_s)
+            let event = event("error", time_s)
                 .put("message", failure.message.as_str())
                 .put("code", failure.code.number());
             // Whoever reads this hears the exit code too; there is nobody left to tell.
@@ -44,6 +42,11 @@ impl Output {
     pub fn draws(self) -> bool {
         !self.quiet && !self.json && io::stderr().is_terminal()
     }
+}
+
+/// What every event begins with; the time is Unix time.
+pub fn event(name: &str, time_s: f64) -> Object {
+    Object::new().put("event", name).put("time", time_s)
 }
 
 /// Puts one line (or several, with line ends between them) on standard output.

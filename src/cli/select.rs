@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::glob::Glob;
 use crate::metainfo::Info;
+use crate::text::count;
 
 /// A list that made sense as it was typed; whether its files exist is known once the torrent is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,9 +46,9 @@ impl Select {
             let mut found = false;
             match item {
                 Item::Numbers(range) => {
-                    let count = listed.len() as u64;
-                    if *range.end() > count {
-                        let files = if count == 1 { "1 file".into() } else { format!("{count} files") };
+                    let files = listed.len() as u64;
+                    if *range.end() > files {
+                        let files = count(files, "file");
                         return Err(format!("there is no file {}: the torrent has {files}", range.end()));
                     }
                     range.clone().for_each(|number| wanted[listed[number as usize - 1]] = true);

@@ -20,7 +20,6 @@ use crate::metainfo::Metainfo;
 use crate::service::StartError;
 use crate::storage::Place;
 use crate::sys;
-use crate::text::system_words;
 use crate::torrent::Goal;
 use crate::tracker_server::{Config, Server, USUAL_PORT};
 
@@ -79,12 +78,7 @@ fn addresses(bind: Option<IpAddr>) -> Result<Vec<IpAddr>, Failure> {
     let mut addresses = match bind {
         Some(address) if !address.is_unspecified() => vec![address],
         family => sys::own_addresses()
-            .map_err(|error| {
-                Failure::new(
-                    Code::Other,
-                    format!("can't list this machine's addresses: {}", system_words(&error)),
-                )
-            })?
+            .map_err(|error| Failure::system("can't list this machine's addresses", &error))?
             .into_iter()
             .filter(|address| family.is_none_or(|family| family.is_ipv4() == address.is_ipv4()))
             .collect(),

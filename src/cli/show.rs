@@ -13,11 +13,12 @@ use super::settings::Settings;
 use super::source::{Found, Source};
 use super::station::Station;
 use super::stop::Stop;
-use super::units::{date_for_people, for_people, grouped};
+use super::units::{date_for_people, for_people};
 use super::watch::{Printer, Reporter};
 use crate::magnet::Magnet;
 use crate::metainfo::{Info, Metainfo};
 use crate::report::{Event, Snapshot, Watcher};
+use crate::text::{count, grouped};
 use crate::torrent::Goal;
 
 /// Runs the command with these flags.
@@ -135,13 +136,12 @@ pub fn object(torrent: &Metainfo) -> Object {
 fn for_people_to_read(torrent: &Metainfo) -> String {
     let info = &torrent.info;
     let mut rows = Rows::default();
-    let count = listing::listed(info).count();
+    let files = listing::listed(info).count();
     rows.row("Name", &info.name);
     rows.row("Info-hash", &info.info_hash.to_string());
-    let in_files = match (info.is_folder, count) {
-        (false, _) => String::new(),
-        (true, 1) => " in 1 file".into(),
-        (true, count) => format!(" in {} files", grouped(count as u64)),
+    let in_files = match info.is_folder {
+        false => String::new(),
+        true => format!(" in {}", count(files as u64, "file")),
     };
     rows.row("Size", &format!("{}{in_files}", bytes(info.content_bytes())));
     let (pieces, length) = (info.geometry.pieces(), u64::from(info.geometry.piece_bytes()));
@@ -161,7 +161,7 @@ fn for_people_to_read(torrent: &Metainfo) -> String {
     rows.list("Comment", torrent.comment.iter().cloned());
     if info.is_folder {
         rows.text.push_str("\nFiles\n");
-        let width = count.to_string().len().max(4);
+        let width = files.to_string().len().max(4);
         for (number, file) in listing::listed(info) {
             let size = for_people(file.length);
             rows.text.push_str(&format!("{number:>width$}  {size:>9}  {}\n", info.path_of(file)));
@@ -171,12 +171,9 @@ fn for_people_to_read(torrent: &Metainfo) -> String {
 }
 
 /// `1,234,567 bytes (1.18 MiB)`.
-fn bytes(count: u64) -> String {
-    match count {
-        1 => "1 byte".into(),
-        0..1_000 => format!("{count} bytes"),
-        _ => format!("{} bytes ({})", grouped(count), for_people(count)),
-    }
+fn bytes(number: u64) -> String {
+    let bytes = count(number, "byte");
+    if number < 1_000 { bytes } else { format!("{bytes} ({})", for_people(number)) }
 }
 
 /// Lines with a name on the left and a value on the right.

@@ -10,14 +10,10 @@ use std::time::Duration;
 
 use super::args;
 use super::exit::{Code, Failure, code_of_io};
-use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
-use crate::metainfo::Metainfo;
+use crate::magnet::{Magnet, MagnetError, is_magnet, parse_info_hash};
+use crate::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 use crate::text::system_words;
 use crate::tracker::http;
-
-/// The most a `.torrent` may take, in bytes: four million hashes are 80 MB, and the names of half a million
-/// files fit beside them.
-pub const MAX_TORRENT_BYTES: u64 = 128 * 1024 * 1024;
 
 /// How long a `.torrent` may take to come from a URL: a slow server sends ten megabytes in that time.
 const FETCH_WAIT: Duration = Duration::from_secs(60);
@@ -69,7 +65,7 @@ impl Source {
     /// [`Code::NotATorrent`] when what came is none.
     pub fn load(&self, bind: Option<IpAddr>) -> Result<Found, Failure> {
         match self {
-            Self::Link(link) => self.link(link),
+            Self::Link(link) => self.link(Magnet::parse(link)),
             Self::Url(url) => {
                 let bytes = http::fetch_torrent(url, bind, MAX_TORRENT_BYTES as usize, FETCH_WAIT);
                 self.read(&bytes.map_err(|error| Failure::new(Code::Network, error.to_string()))?)
@@ -83,8 +79,9 @@ impl Source {
 
     fn read(&self, bytes: &[u8]) -> Result<Found, Failure> {
         // A .magnet file, or a link that was piped in.
-        if let Some(link) = as_link(bytes) {
-            return self.link(link);
+        match Magnet::in_first_line(bytes) {
+            Err(MagnetError::NoMagnet) => {}
+            link => return self.link(link),
         }
         let torrent = Metainfo::from_bytes(bytes).map_err(|error| {
             let sentence = if bytes.is_empty() { "it is empty".into() } else { error.to_string() };
@@ -93,9 +90,8 @@ impl Source {
         Ok(Found::Torrent(Box::new(torrent)))
     }
 
-    fn link(&self, link: &str) -> Result<Found, Failure> {
-        let magnet = Magnet::parse(link)
-            .map_err(|error| Failure::new(Code::NotATorrent, format!("{self}: {error}")))?;
+    fn link(&self, read: Result<Magnet, MagnetError>) -> Result<Found, Failure> {
+        let magnet = read.map_err(|error| Failure::new(Code::NotATorrent, format!("{self}: {error}")))?;
         Ok(Found::Link(Box::new(magnet)))
     }
 
@@ -137,12 +133,6 @@ impl fmt::Display for Source {
 
 fn begins(text: &str, with: &str) -> bool {
     text.get(..with.len()).is_some_and(|head| head.eq_ignore_ascii_case(with))
-}
-
-fn as_link(bytes: &[u8]) -> Option<&str> {
-    let bytes = bytes.get(..=MAX_MAGNET_BYTES).unwrap_or(bytes);
-    let line = std::str::from_utf8(bytes).ok()?.trim().lines().next()?;
-    is_magnet(line).then_some(line)
 }
 
 #[cfg(test)]

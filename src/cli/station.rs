@@ -1,7 +1,6 @@
 //! What all torrents of one process share: the settings, who we are, where we listen, the limits, and being told to
 //! stop.
 
-use std::io;
 use std::ops::RangeInclusive;
 
 use super::exit::{Code, Failure};
@@ -104,7 +103,7 @@ impl Station {
 /// # Errors
 /// When the system refuses.
 pub fn prepare(output: Output) -> Result<(), Failure> {
-    sys::catch_bus_errors(output.json).map_err(|error| system("can't catch bus errors", &error))?;
+    sys::catch_bus_errors(output.json).map_err(|error| Failure::system("can't catch bus errors", &error))?;
     // More connections than descriptors would fail one by one; that they can't be had is no reason to stop.
     let _ = sys::raise_open_files();
     Ok(())
@@ -160,10 +159,6 @@ pub fn share(standpoint: Standpoint) -> Result<Shared, Failure> {
         OpenError::Listen(error) => {
             Failure::new(Code::Network, format!("can't listen on {place}{port}: {}", system_words(&error)))
         }
-        OpenError::System(error) => system("can't listen for peers", &error),
+        OpenError::System(error) => Failure::system("can't listen for peers", &error),
     })
-}
-
-fn system(what: &str, error: &io::Error) -> Failure {
-    Failure::new(Code::Other, format!("{what}: {}", system_words(error)))
 }

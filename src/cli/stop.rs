@@ -11,7 +11,6 @@ use crossbeam_channel::select;
 use super::exit::{Code, Failure};
 use crate::envelope::{Receiver, Sender, bounded, unbounded};
 use crate::sys::{Signal, Stops, Wishes};
-use crate::text::system_words;
 use crate::thread;
 
 type Act = Box<dyn FnOnce() + Send>;
@@ -105,9 +104,7 @@ impl Stop {
     ) -> Result<Option<T>, Failure> {
         let (tell, told) = bounded(1);
         let ended = move |end| _ = tell.send(end);
-        thread::spawn(name, work, ended).map_err(|error| {
-            Failure::new(Code::Other, format!("can't start a thread: {}", system_words(&error)))
-        })?;
+        thread::spawn(name, work, ended).map_err(|error| Failure::system("can't start a thread", &error))?;
         match self.or(&told) {
             Some(Ok(done)) => Ok(Some(done)),
             Some(Err(panic)) => Err(Failure::new(Code::Other, format!("a fault in rill: {panic}"))),
@@ -117,5 +114,5 @@ impl Stop {
 }
 
 fn deaf(error: io::Error) -> Failure {
-    Failure::new(Code::Other, format!("can't listen for signals: {}", system_words(&error)))
+    Failure::system("can't listen for signals", &error)
 }

@@ -8,9 +8,9 @@ use crossbeam_channel::select;
 
 use super::args::Flags;
 use super::exit::{Code, Failure};
-use super::json::{Array, Object};
+use super::json::Array;
 use super::options::Opt;
-use super::screen::{Output, print};
+use super::screen::{self, Output};
 use super::stop::Stop;
 use super::{settings, units, unix_time_s};
 use crate::sorting::sort;
@@ -42,8 +42,8 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let code = stop.code().unwrap_or(Code::Other);
     drop(server);
     if output.json {
-        let event = Object::new().put("event", "stop").put("time", unix_time_s()).put("code", code.number());
-        print(&event.to_string())?;
+        let event = screen::event("stop", unix_time_s()).put("code", code.number());
+        screen::print(&event.to_string())?;
     }
     Ok(code)
 }
@@ -108,8 +108,8 @@ fn time(text: &str) -> Result<Duration, String> {
 fn tell_start(output: Output, addresses: &[SocketAddr]) -> Result<(), Failure> {
     if output.json {
         let listed = Array::of(addresses.iter().map(ToString::to_string));
-        let event = Object::new().put("event", "start").put("time", unix_time_s()).put("addresses", listed);
-        print(&event.to_string())?;
+        let event = screen::event("start", unix_time_s()).put("addresses", listed);
+        screen::print(&event.to_string())?;
     }
     for address in addresses {
         output.say(&format!("rill: tracker at http://{address}/announce and udp://{address}/announce"));

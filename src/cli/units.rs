@@ -107,19 +107,6 @@ pub fn elapsed_for_people(time: Duration) -> String {
     if time.as_secs() < 10 { format!("{:.2}s", time.as_secs_f64()) } else { time_for_people(time.as_secs()) }
 }
 
-/// `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `2026-11-22 18:30 UTC` for Unix seconds; the days are counted as in the proleptic Gregorian calendar.
 pub fn date_for_people(unix_s: i64) -> String {
     let (days, second) = (unix_s.div_euclid(86_400), unix_s.rem_euclid(86_400));
@@ -208,8 +195,6 @@ mod tests {
         assert_eq!(time_for_people(529_200), "6d03h");
         assert_eq!(elapsed_for_people(Duration::from_millis(250)), "0.25s");
         assert_eq!(elapsed_for_people(Duration::from_secs(61)), "1m01s");
-        assert_eq!(grouped(7), "7");
-        assert_eq!(grouped(1_234_567), "1,234,567");
     }
 
     #[test]

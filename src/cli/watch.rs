@@ -5,13 +5,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::events::Events;
-use super::exit::{Code, Failure};
+use super::exit::Failure;
 use super::progress::Progress;
 use super::row::{Ending, Face, Moment, Row, Title};
 use super::screen::Output;
 use crate::envelope::{Receiver, Sender, bounded};
 use crate::report::{Event, PeerChange, Snapshot, Watcher};
-use crate::text::system_words;
 use crate::thread;
 
 /// How many letters may wait to be printed. Snapshots beyond it are dropped, for a newer one follows; events
@@ -61,9 +60,7 @@ impl Printer {
                 let _ = tell_done.send(());
             },
         )
-        .map_err(|error| {
-            Failure::new(Code::Other, format!("can't start a thread to print with: {}", system_words(&error)))
-        })?;
+        .map_err(|error| Failure::system("can't start a thread to print with", &error))?;
         Ok(Self { letters, done, thread, output })
     }
 

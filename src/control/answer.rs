@@ -1,6 +1,6 @@
 //! An answer of the control's: a status and a body, which is JSON but for the metrics.
 
-use crate::http::{self, End, Line};
+use crate::http::{self, Line};
 use crate::json::Object;
 
 /// The type of a body in JSON.
@@ -57,11 +57,6 @@ impl Answer {
         }
     }
 
-    /// What becomes of the connection of a request that was refused before its body was read.
-    pub fn drain() -> Line {
-        Line { end: End::Drain, ..Line::DRAIN }
-    }
-
     /// Its body.
     pub fn body(&self) -> &[u8] {
         &self.body
@@ -79,15 +74,12 @@ fn words(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
-        408 => "Request Timeout",
         409 => "Conflict",
         411 => "Length Required",
         413 => "Content Too Large",
         415 => "Unsupported Media Type",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        507 => "Insufficient Storage",
         _ => "Internal Server Error",
     }
 }

@@ -7,13 +7,13 @@ use percent_encoding::percent_decode;
 use super::answer::Answer;
 use crate::id::InfoHash;
 use crate::magnet::parse_info_hash;
+use crate::metainfo::MAX_TORRENT_BYTES;
 
 /// The longest body of a call that takes none, in bytes: some clients send `{}` or a form with whatever they post.
 const MAX_IDLE_BODY: u64 = 4096;
 
-/// The largest body, in bytes: four million hashes are 80 MB, and the names of half a million files fit beside
-/// them.
-pub const MAX_BODY: u64 = 128 * 1024 * 1024;
+/// The largest body, in bytes: a `.torrent`.
+pub const MAX_BODY: u64 = MAX_TORRENT_BYTES;
 
 /// Something to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -13,7 +13,7 @@ use crate::detail::Detail;
 use crate::envelope::{Receiver, bounded};
 use crate::id::InfoHash;
 use crate::json::Object;
-use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
+use crate::magnet::{Magnet, MagnetError};
 use crate::metainfo::Metainfo;
 use crate::session::{Add, Desk, Refusal, RefusalKind, Row, State};
 use crate::torrent::{Letter, What};
@@ -119,16 +119,10 @@ fn read(body: &[u8], kind: Option<&str>) -> Result<What, Answer> {
             Err(error) => Err(Answer::refused(400, format!("the body is not a torrent: {error}"))),
         };
     }
-    let line = std::str::from_utf8(body.get(..=MAX_MAGNET_BYTES).unwrap_or(body)).ok();
-    let line = line.and_then(|text| text.trim().lines().next()).unwrap_or_default();
-    if is_magnet(line) {
-        return match Magnet::parse(line) {
-            Ok(magnet) => Ok(What::Magnet(Box::new(magnet))),
-            Err(error) => Err(Answer::refused(400, format!("the body is no good magnet link: {error}"))),
-        };
-    }
-    if let Some(info_hash) = parse_info_hash(line) {
-        return Ok(What::Magnet(Box::new(Magnet::new(info_hash))));
+    match Magnet::in_first_line(body) {
+        Ok(magnet) => return Ok(What::Magnet(Box::new(magnet))),
+        Err(MagnetError::NoMagnet) => {}
+        Err(error) => return Err(Answer::refused(400, format!("the body is no good magnet link: {error}"))),
     }
     let wanted = "the body must be a .torrent, a magnet link or an info-hash, as it is";
     let may_be = [
@@ -149,7 +143,6 @@ fn read(body: &[u8], kind: Option<&str>) -> Result<What, Answer> {
 
 fn refused(refusal: &Refusal) -> Answer {
     let status = match refusal.kind {
-        RefusalKind::NotATorrent => 400,
         RefusalKind::NoSuchTorrent => 404,
         RefusalKind::AlreadyThere => 409,
         RefusalKind::Full | RefusalKind::NoAnswer => 503,

@@ -14,7 +14,7 @@ use super::kept::Kept;
 use crate::bencode::{self, Dict};
 use crate::compact;
 use crate::id::InfoHash;
-use crate::magnet::{MAX_MAGNET_BYTES, Magnet};
+use crate::magnet::Magnet;
 use crate::metainfo::Metainfo;
 use crate::sorting::sort_by_key;
 use crate::sys::rename_noreplace;
@@ -245,11 +245,8 @@ fn whole(bytes: &[u8]) -> Result<What, String> {
 }
 
 fn link(bytes: &[u8]) -> Result<What, String> {
-    if bytes.len() > MAX_MAGNET_BYTES {
-        return Err(format!("it has {} bytes", bytes.len()));
-    }
-    let text = String::from_utf8_lossy(bytes);
-    Magnet::parse(text.trim()).map(|magnet| What::Magnet(Box::new(magnet))).map_err(|error| error.to_string())
+    let link = Magnet::in_first_line(bytes).map(|magnet| What::Magnet(Box::new(magnet)));
+    link.map_err(|error| error.to_string())
 }
 
 /// Nodes as they go to the disk: `version` (1), `nodes` and `nodes6`, packed.

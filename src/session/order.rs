@@ -65,8 +65,6 @@ pub struct Refusal {
 /// Of which kind a refusal is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RefusalKind {
-    /// What came is no torrent and no magnet link.
-    NotATorrent,
     /// The session has this torrent already.
     AlreadyThere,
     /// The session has no such torrent.

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
-use crate::magnet::{MAX_MAGNET_BYTES, Magnet, is_magnet, parse_info_hash};
-use crate::metainfo::Metainfo;
+use crate::magnet::Magnet;
+use crate::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 use crate::sorting::sort;
 use crate::sys::rename_noreplace;
 use crate::text::system_words;
@@ -25,9 +25,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a file must stay as it is before nothing more is expected of it.
 const QUIET: Duration = Duration::from_secs(2);
-
-/// The largest file read, in bytes: as much as a `.torrent` of the command line may have.
-const MAX_FILE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The most files looked at in one folder: far more than a session takes.
 const MAX_FILES: usize = 100_000;
@@ -348,26 +345,15 @@ fn is_link(path: &Path) -> bool {
 fn load(path: &Path) -> Result<What, Fault> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Fault::Unreadable)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Fault::Bad(format!("it has more than {MAX_FILE_BYTES} bytes")));
+    file.take(MAX_TORRENT_BYTES + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
+    if bytes.len() as u64 > MAX_TORRENT_BYTES {
+        return Err(Fault::Bad(format!("it has more than {MAX_TORRENT_BYTES} bytes")));
     }
     if is_link(path) {
-        return link(&bytes).map_err(Fault::Bad);
+        let link = Magnet::in_first_line(&bytes).map(|magnet| What::Magnet(Box::new(magnet)));
+        return link.map_err(|error| Fault::Bad(error.to_string()));
     }
     Metainfo::from_bytes(&bytes).map(What::of).map_err(|error| Fault::Bad(error.to_string()))
-}
-
-/// The magnet link, or the bare info-hash, in a file's first line.
-fn link(bytes: &[u8]) -> Result<What, String> {
-    let bytes = bytes.get(..=MAX_MAGNET_BYTES).unwrap_or(bytes);
-    let text = String::from_utf8_lossy(bytes);
-    let line = text.trim().lines().next().unwrap_or_default();
-    let line = match parse_info_hash(line) {
-        Some(_) if !is_magnet(line) => format!("magnet:?xt=urn:btih:{line}"),
-        _ => line.to_owned(),
-    };
-    Magnet::parse(&line).map(|magnet| What::Magnet(Box::new(magnet))).map_err(|error| error.to_string())
 }
 
 /// Adds an ending to a file's name, and a number where that is taken.

@@ -9,6 +9,7 @@ pub mod json;
 pub mod link;
 pub mod run;
 pub mod seeder;
+pub mod seeding;
 pub mod tls_door;
 pub mod torrent;
 pub mod tracker;
@@ -20,6 +21,7 @@ pub use folder::Folder;
 pub use informer::{Informer, Telling};
 pub use run::{Ended, Rill, Running};
 pub use seeder::Seeder;
+pub use seeding::Seeding;
 pub use tls_door::{CERTIFICATE, TlsDoor};
 pub use torrent::Torrent;
 pub use tracker::{Answer, Tracker};
@@ -44,6 +46,12 @@ pub fn fresh_address() -> IpAddr {
 /// An address and port to listen at, free a moment ago and of this test's own address.
 pub fn fresh_listener() -> SocketAddr {
     TcpListener::bind((fresh_address(), 0)).unwrap().local_addr().unwrap()
+}
+
+/// A peer as trackers and peers tell of it (BEP 11, 23): six bytes.
+pub fn compact(peer: &SocketAddr) -> Vec<u8> {
+    let SocketAddr::V4(peer) = peer else { panic!("{peer} isn't an IPv4 address") };
+    [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat()
 }
 
 /// Waits until the condition holds; panics with the sentence when it doesn't within [`PATIENCE`].

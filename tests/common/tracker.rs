@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use super::torrent::Value;
-use super::{fresh_address, noise};
+use super::{compact, fresh_address, noise};
 
 /// What a tracker answers.
 #[derive(Clone, Debug)]
@@ -168,9 +168,4 @@ fn body(answer: &Answer) -> Vec<u8> {
         _ => unreachable!("answered without a body"),
     };
     Value::dict([("interval", Value::Int(1800)), ("peers", peers)]).encode()
-}
-
-fn compact(peer: &SocketAddr) -> Vec<u8> {
-    let SocketAddr::V4(peer) = peer else { panic!("{peer} isn't an IPv4 address") };
-    [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat()
 }

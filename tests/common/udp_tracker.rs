@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::fresh_address;
+use super::{compact, fresh_address};
 
 /// What it gives to whoever connects, and wants to see again.
 const CONNECTION: [u8; 8] = *b"\x12\x34conn\x56\x78";
@@ -110,11 +110,8 @@ impl State {
         match action {
             ANNOUNCE => {
                 self.events.lock().unwrap().push(number(80)?);
-                let compact = peers.iter().flat_map(|peer| {
-                    let SocketAddr::V4(peer) = peer else { panic!("{peer} isn't an IPv4 address") };
-                    [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat()
-                });
-                Some([head, numbers([1800, 0, seeds]), compact.collect()].concat())
+                let peers = peers.iter().flat_map(compact);
+                Some([head, numbers([1800, 0, seeds]), peers.collect()].concat())
             }
             SCRAPE => Some([head, numbers([seeds, 7, 0])].concat()),
             _ => None,

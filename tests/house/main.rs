@@ -5,7 +5,7 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use source::{Source, code_only, modules_of, root};
+use source::{Source, chapter, code_only, every_file, modules_of, root};
 
 /// The most lines a file may have: what a person can read in one sitting.
 const MAX_LINES: usize = 600;
@@ -105,11 +105,11 @@ fn every_file_has_its_door_plate() {
 
 #[test]
 fn no_file_is_longer_than_one_sitting() {
-    let broken = Source::all()
+    let broken = every_file()
         .iter()
-        .map(|source| (source.text.lines().count(), &source.name))
+        .map(|(name, text)| (text.lines().count(), name))
         .filter(|(lines, _)| *lines > MAX_LINES)
-        .map(|(lines, name)| format!("src/{name} has {lines} lines"))
+        .map(|(lines, name)| format!("{name} has {lines} lines"))
         .collect();
     hold(
         "A file has at most 600 lines. Give a group of its fields a noun and a file of their own, or move the \
@@ -152,6 +152,32 @@ fn the_map_shows_every_room() {
         }
     }
     hold("src/lib.rs is the map: one line a room, `pub mod name; // its sentence`.", broken);
+}
+
+#[test]
+fn the_readme_s_map_shows_every_room() {
+    let map = chapter("The map of the house");
+    let shown = |name: &str| ["`", "/`"].iter().any(|end| map.contains(&format!("`{name}{end}")));
+    // The workshop is nobody's but the tests'.
+    let broken = rooms().into_iter().map(|room| room.name).filter(|name| name != "scratch" && !shown(name));
+    hold("The README's map names every room of src/lib.rs: `name`, or `name/`.", broken.collect());
+}
+
+#[test]
+fn every_field_is_documented() {
+    let events = chapter("JSON");
+    let mut broken = Vec::new();
+    let mut fields = 0;
+    for source in Source::all().iter().filter(|source| source.name.starts_with("cli/")) {
+        for (field, line) in source.fields() {
+            fields += 1;
+            if !events.contains(&format!("`{field}`")) {
+                broken.push(format!("src/{}:{line} writes {field}", source.name));
+            }
+        }
+    }
+    assert!(fields > 80, "the fields of src/cli/ are no longer found by this test: {fields}");
+    hold("The README's chapter on JSON documents every field that the face writes.", broken);
 }
 
 #[test]

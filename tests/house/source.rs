@@ -37,6 +37,20 @@ impl Source {
         sources
     }
 
+    /// The names that shipped code gives the fields of JSON, each with its line.
+    pub fn fields(&self) -> Vec<(&str, usize)> {
+        let mut fields = Vec::new();
+        for (at, (text, code)) in self.text.lines().zip(self.code.lines()).enumerate() {
+            let calls = [".put(\"", ".put_some(\""].iter().filter(|_| code.contains(".put"));
+            let names = calls.flat_map(|call| text.split(call).skip(1));
+            let quoted = names.filter_map(|rest| rest.split_once('"'));
+            // What has no value behind its name is put elsewhere: on a screen.
+            let named = quoted.filter(|(_, behind)| behind.starts_with(','));
+            fields.extend(named.map(|(name, _)| (name, at + 1)));
+        }
+        fields
+    }
+
     fn read(root: &Path, path: &Path) -> Source {
         let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(path).unwrap();
@@ -96,6 +110,23 @@ pub fn modules_of(code: &str) -> Vec<String> {
 /// The repository.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file of the house, tests and all: its path and its text.
+pub fn every_file() -> Vec<(String, String)> {
+    let root = root();
+    let mut files = Vec::new();
+    ["src", "tests"].iter().for_each(|folder| walk(&root.join(folder), &mut files));
+    files.sort();
+    let name = |path: &PathBuf| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// A chapter of the README: from its heading to the next.
+pub fn chapter(heading: &str) -> String {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once(&format!("\n## {heading}\n")).expect("the README has this chapter");
+    rest.split("\n## ").next().unwrap().to_owned()
 }
 
 /// The files below a folder that end in `.rs`.

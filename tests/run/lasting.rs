@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Answer, Chance, Folder, PATIENCE, Rill, Running, Torrent, Tracker, fresh_address, fresh_listener,
-    wait_until,
+    Answer, Chance, Folder, PATIENCE, Rill, Running, Seeding, Torrent, Tracker, fresh_address,
+    fresh_listener, wait_until,
 };
 
 const PIECE: usize = 32 << 10;
@@ -21,27 +21,16 @@ const PIECE: usize = 32 << 10;
 struct Swarm {
     torrents: Vec<Torrent>,
     address: SocketAddr,
-    _seed: Running,
-    _folder: Folder,
+    _seed: Seeding,
 }
 
 impl Swarm {
     fn new(count: usize, length: usize, more: &[&str]) -> Swarm {
-        let folder = Folder::new("run-seed");
         let name = |number: usize| format!("torrent-{number}.bin");
         let torrents: Vec<Torrent> =
             (0..count).map(|number| Torrent::single(&name(number), length + number, PIECE)).collect();
-        let address = fresh_listener();
-        let mut seed = Rill::new(["seed"]).args(more);
-        for torrent in &torrents {
-            torrent.write_content(&folder);
-            seed = seed.arg(torrent.write_file(&folder, &[]));
-        }
-        let (ip, port) = (address.ip().to_string(), address.port().to_string());
-        let dir = folder.path().to_string_lossy().into_owned();
-        let mut seed = seed.args(["-d", &dir, "--bind", &ip, "-p", &port]).start();
-        seed.wait_for(&format!("{}: complete", torrents[count - 1].name));
-        Swarm { torrents, address, _seed: seed, _folder: folder }
+        let seed = Seeding::start(&torrents, &[], more);
+        Swarm { torrents, address: seed.address, _seed: seed }
     }
 }
 
@@ -219,7 +208,7 @@ fn a_state_folder_that_is_full_or_read_only_loses_nothing() {
     assert_eq!(server.remembered().len(), 3);
     rill.kill();
     let rill = server.rill().start();
-    wait_until("three torrents should be remembered", || rill.stderr().contains("3 torrents are remembered"));
+    wait_until("three torrents should be remembered", || rill.stderr().contains("3 torrents remembered"));
 }
 
 #[test]
@@ -336,7 +325,7 @@ fn what_can_t_be_read_is_set_aside_and_the_rest_goes_on() {
     fs::write(server.state.join(".new-torn"), "half").unwrap();
     let mut rill = server.rill().start();
     rill.wait_for("can't be used");
-    rill.wait_for("1 torrent is remembered");
+    rill.wait_for("1 torrent remembered");
     assert!(torn.with_extension("kept.bad").exists());
     assert_eq!(fs::read(torn.with_extension("kept.bad")).unwrap(), &bytes[..bytes.len() / 2]);
     assert!(!server.state.join(".new-torn").exists());
@@ -371,5 +360,12 @@ fn a_node_of_the_dht_and_nothing_else() {
     let mut rill = Rill::new(args).start();
     rill.wait_for(&format!("a node of the DHT on UDP port {port}"));
     stop(rill);
-    Rill::new(args).arg("x.torrent").run().expect(2).says("takes no torrents");
+    let mut rill = Rill::new(args).arg("--json").start();
+    rill.wait_for(r#""event":"start""#);
+    rill.signal("INT");
+    let last = rill.end().expect(130).last_event();
+    assert_eq!((last["event"].as_str(), last["code"].as_str()), ("stop", "130"));
+    for more in [&["x.torrent"][..], &["--watch", &state], &["--http", "0"], &["--on-complete", "true"]] {
+        Rill::new(args).args(more).run().expect(2).says("takes no torrents");
+    }
 }
