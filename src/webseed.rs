@@ -39,8 +39,11 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// How long a job may take: what is slower than 18 KB/s helps nobody. What came by then counts.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// A server that ignores ranges sends the file from its start. So many bytes are read for nothing, and no more.
+/// A server that ignores ranges sends the file from its start. So many bytes of an answer are read for nothing, and no more.
 const MAX_SKIPPED_BYTES: u64 = 4 * 1024 * 1024;
+
+/// So many bytes are read for nothing in all: what the largest such file costs in pieces of 64 KiB, each asked for alone.
+const MAX_SKIPPED_IN_ALL: u64 = 128 * 1024 * 1024;
 
 /// What stays as it is in a component of a path (RFC 3986).
 const IN_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -100,6 +103,7 @@ pub fn start(
         queue: VecDeque::new(),
         under_way: None,
         lost: false,
+        skipped_bytes: 0,
     };
     thread::spawn(
         "web seed",
@@ -123,6 +127,8 @@ struct Worker {
     under_way: Option<Range>,
     /// It is no longer wanted.
     lost: bool,
+    /// What a server that ignores ranges sent for nothing.
+    skipped_bytes: u64,
 }
 
 /// A part of a job that lies in one file.
@@ -267,12 +273,23 @@ impl Worker {
             .header("accept-encoding", "identity");
         let reply = request.call().map_err(|error| failed(&error))?;
         let skip = bytes_to_skip(&reply, part.from, info.files[part.file].length)?;
-        let mut body = reply.into_body().into_with_config().limit(u64::MAX).reader();
-        let skipped =
-            io::copy(&mut body.by_ref().take(skip), &mut io::sink()).map_err(|error| broke(&error))?;
-        if skipped < skip {
-            return Err(short(skipped, skip));
+        self.skipped_bytes += skip;
+        if self.skipped_bytes > MAX_SKIPPED_IN_ALL {
+            return Err(rude(format!("ignores ranges: {MAX_SKIPPED_IN_ALL} bytes were read for nothing")));
         }
+        let mut body = reply.into_body().into_with_config().limit(u64::MAX).reader();
+        let mut waste = vec![0; skip.min(BLOCK_BYTES.into()) as usize];
+        let mut left = skip;
+        while left > 0 {
+            let chunk = left.min(waste.len() as u64);
+            self.receive(&mut body, &mut waste[..chunk as usize], &mut 0)?;
+            left -= chunk;
+        }
+        self.receive(&mut body, space, done)
+    }
+
+    /// Fills the space, no faster than the limit allows, hearing meanwhile what the owner says.
+    fn receive(&mut self, body: &mut impl Read, space: &mut [u8], done: &mut usize) -> Result<(), Stop> {
         let mut filled = 0;
         while filled < space.len() {
             self.hear(Some(Duration::ZERO)).map_err(Stop::End)?;

@@ -99,6 +99,7 @@ impl From<StorageError> for Failure {
             StorageError::DiskFull { .. } | StorageError::NoInodes { .. } => Code::DiskFull,
             StorageError::InTheWay { .. } => Code::InTheWay,
             StorageError::Truncated { .. }
+            | StorageError::Replaced { .. }
             | StorageError::Gone { .. }
             | StorageError::Io { .. }
             | StorageError::DiskThread(_) => Code::Disk,

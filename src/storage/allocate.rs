@@ -70,14 +70,34 @@ impl Made {
     }
 }
 
-/// Opens or makes a file to write to, exactly `length` bytes long, and reserves its blocks: now, or from now on.
+/// Makes the file or folder that a torrent is, empty.
 ///
 /// # Errors
-/// [`StorageError::DiskFull`] when there is no room; [`StorageError::InTheWay`] for a link;
+/// [`StorageError::InTheWay`] when something is there.
+pub fn make_root(path: &Path, is_folder: bool) -> Result<(), StorageError> {
+    let made = match is_folder {
+        true => fs::create_dir(path),
+        false => file::open(path, Access::CreateNew).map(drop),
+    };
+    made.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            let what = "appeared meanwhile: another rill may have begun".to_owned();
+            StorageError::InTheWay { path: path.to_path_buf(), what }
+        }
+        _ => StorageError::making("create", path, error),
+    })
+}
+
+/// Makes a file to write to, or opens the one that may be there, exactly `length` bytes long, and reserves its blocks:
+/// now, or from now on.
+///
+/// # Errors
+/// [`StorageError::DiskFull`] when there is no room; [`StorageError::InTheWay`] for a link, and for what shouldn't be there;
 /// [`StorageError::Stopped`] when `cancel` was set while zeros were being written.
 pub fn make_file(
     path: &Path,
     length: u64,
+    may_be_there: bool,
     made: &mut Made,
     cancel: &AtomicBool,
 ) -> Result<File, StorageError> {
@@ -87,10 +107,14 @@ pub fn make_file(
             made.file(path.to_path_buf());
             file
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            file::open(path, Access::Write).map_err(failed("open"))?
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(StorageError::making("create", path, error));
         }
-        Err(error) => return Err(failed("create")(error)),
+        Err(_) if may_be_there => file::open(path, Access::Write).map_err(failed("open"))?,
+        Err(_) => {
+            let what = "appeared meanwhile, or this file system has one name for two files".to_owned();
+            return Err(StorageError::InTheWay { path: path.to_path_buf(), what });
+        }
     };
     let meta = file.metadata().map_err(failed("look at"))?;
     if !meta.is_file() {
@@ -160,7 +184,7 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.join("a");
         let mut made = Made::within(Duration::ZERO);
-        let file = make_file(&path, 10_000, &mut made, &go()).unwrap();
+        let file = make_file(&path, 10_000, false, &mut made, &go()).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 10_000);
         assert_eq!(missing_bytes(&path, 10_000), 0);
         assert!(missing_bytes(&path, 1_000_000) > 900_000);
@@ -174,8 +198,10 @@ mod tests {
         let path = scratch.join("a");
         fs::write(&path, b"0123456789").unwrap();
         let mut made = Made::within(Duration::ZERO);
-        make_file(&path, 20, &mut made, &go()).unwrap();
-        make_file(&path, 15, &mut made, &go()).unwrap();
+        make_file(&path, 20, true, &mut made, &go()).unwrap();
+        make_file(&path, 15, true, &mut made, &go()).unwrap();
+        let refused = make_file(&path, 15, false, &mut made, &go()).unwrap_err();
+        assert_eq!(refused.exit_code(), 10, "{refused}");
         made.undo();
         assert_eq!(fs::read(&path).unwrap(), b"0123456789\0\0\0\0\0");
     }

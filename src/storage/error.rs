@@ -40,6 +40,11 @@ pub enum StorageError {
         /// How long it is now, in bytes.
         found: u64,
     },
+    /// Another file has the name of one of ours: someone put it there while we wrote.
+    Replaced {
+        /// The name.
+        path: PathBuf,
+    },
     /// Nothing is left of what was complete in an earlier run: removed by someone, or on a disk that isn't mounted.
     Gone {
         /// Where it was.
@@ -61,17 +66,21 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The error for a system call that would make a name: a disk with room left is full of names.
+    pub fn making(doing: &'static str, path: &Path, error: io::Error) -> Self {
+        match Self::io(doing, path, error) {
+            Self::DiskFull { path, free: 1.., .. } => Self::NoInodes { path },
+            other => other,
+        }
+    }
+
     /// The error for a system call on this path: a full disk and a file where a folder should be are told apart.
     pub fn io(doing: &'static str, path: &Path, error: io::Error) -> Self {
         let path = path.to_path_buf();
         if sys::is_full(&error) {
             let folder = path.ancestors().skip(1).find(|folder| folder.exists());
             let free = folder.and_then(|folder| sys::disk_free(folder).ok()).unwrap_or(0);
-            return if free > 0 && matches!(doing, "create" | "rename") {
-                Self::NoInodes { path }
-            } else {
-                Self::DiskFull { path, needed: 1, free }
-            };
+            return Self::DiskFull { path, needed: 1, free };
         }
         match error.kind() {
             io::ErrorKind::NotADirectory => {
@@ -90,7 +99,11 @@ impl StorageError {
         match self {
             Self::DiskFull { .. } | Self::NoInodes { .. } => 8,
             Self::InTheWay { .. } => 10,
-            Self::Truncated { .. } | Self::Gone { .. } | Self::Io { .. } | Self::DiskThread(_) => 9,
+            Self::Truncated { .. }
+            | Self::Replaced { .. }
+            | Self::Gone { .. }
+            | Self::Io { .. }
+            | Self::DiskThread(_) => 9,
             Self::Stopped => 1,
         }
     }
@@ -109,6 +122,9 @@ impl fmt::Display for StorageError {
             Self::Truncated { path, expected, found } => {
                 let path = path.display();
                 write!(f, "{path} was cut short by someone else: it has {found} bytes and had {expected}")
+            }
+            Self::Replaced { path } => {
+                write!(f, "{} was replaced by someone else while it was written", path.display())
             }
             Self::Gone { path } => {
                 write!(

@@ -1,7 +1,8 @@
 //! The files of one torrent as they stand on disk: where each one is, and a bounded number of them open to read.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -14,6 +15,25 @@ use crate::sys::file::{self, Access};
 /// How many files of a torrent are open to read at once: enough that peers who read far apart don't close each
 /// other's, few enough that fifty peers and as many torrents fit into the usual 1,024.
 pub const MAX_OPEN_FILES: usize = 64;
+
+/// Which file it is, whatever its name: its device and inode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity(u64, u64);
+
+impl Identity {
+    /// The one that looks like this.
+    pub fn of(meta: &Metadata) -> Self {
+        Self(meta.dev(), meta.ino())
+    }
+
+    /// That of an open file.
+    ///
+    /// # Errors
+    /// When the system doesn't tell.
+    pub fn of_file(file: &File) -> io::Result<Self> {
+        file.metadata().map(|meta| Self::of(&meta))
+    }
+}
 
 /// Where the files are, for everyone who reads them.
 #[derive(Debug)]
@@ -30,14 +50,40 @@ pub struct Files {
     open: Mutex<Shelf<Arc<File>>>,
     /// Kept open for good once it was: its bytes are served on after its name is gone.
     open_side: OnceLock<Arc<File>>,
+    /// The files that are written to.
+    identities: OnceLock<Vec<Option<Identity>>>,
 }
 
 impl Files {
     /// The files of a torrent that stand at, or below, `root`.
     pub fn new(info: Arc<Info>, spans: Spans, root: PathBuf, side: PathBuf, through_links: bool) -> Self {
         let open = Mutex::new(Shelf::new(MAX_OPEN_FILES));
-        let open_side = OnceLock::new();
-        Self { info, spans, root: RwLock::new(root), side, through_links, open, open_side }
+        let (open_side, identities) = (OnceLock::new(), OnceLock::new());
+        Self { info, spans, root: RwLock::new(root), side, through_links, open, open_side, identities }
+    }
+
+    /// These are the files that are written to, from now on: others under their names are someone else's.
+    pub fn know(&self, identities: Vec<Option<Identity>>) {
+        let known = self.identities.set(identities);
+        debug_assert!(known.is_ok(), "files are made once");
+    }
+
+    /// Whether what is there under the name of a file is the one that is written to, or may be.
+    pub fn is_the_one(&self, index: usize, meta: &Metadata) -> bool {
+        let known = self.identities.get().and_then(|identities| identities[index]);
+        known.is_none_or(|identity| identity == Identity::of(meta))
+    }
+
+    /// Sees to it that an open file is the one that is written to.
+    ///
+    /// # Errors
+    /// [`StorageError::Replaced`] when it isn't.
+    pub fn check_identity(&self, index: usize, file: &File, path: &Path) -> Result<(), StorageError> {
+        let meta = file.metadata().map_err(|error| StorageError::io("look at", path, error))?;
+        match self.is_the_one(index, &meta) {
+            true => Ok(()),
+            false => Err(StorageError::Replaced { path: path.to_path_buf() }),
+        }
     }
 
     /// Where the torrent's file or folder is now.

@@ -22,13 +22,19 @@ const FLUSH_EACH: usize = 16;
 /// flushes the folders they are in.
 ///
 /// # Errors
-/// [`StorageError::Truncated`] when someone cut a file short meanwhile.
+/// [`StorageError::Truncated`] when someone cut a file short meanwhile, [`StorageError::Replaced`] when another one has its
+/// name.
 pub fn settle(files: &Files, wanted: &[bool]) -> Result<(), StorageError> {
     let mut folders = BTreeSet::new();
     for (index, file) in files.info.files.iter().enumerate().filter(|(index, _)| wanted[*index]) {
         let path = files.path(index);
         let handle = open(&path, Access::Read).map_err(|error| StorageError::io("open", &path, error))?;
+        files.check_identity(index, &handle, &path)?;
         check_length(&handle, &path, file.length)?;
+        if handle.metadata().is_ok_and(|meta| meta.len() > file.length) {
+            let cut = open(&path, Access::Write).and_then(|file_again| file_again.set_len(file.length));
+            cut.map_err(|error| StorageError::io("shorten", &path, error))?;
+        }
         if file.executable {
             let mode = handle.metadata().map_or(0o644, |meta| meta.permissions().mode());
             // Whoever may read it may run it.
@@ -76,7 +82,7 @@ pub fn rename(site: &Site, info: &Info, replaces: bool) -> Result<(), StorageErr
             let what = format!("appeared meanwhile; what was fetched is in {}", site.part.display());
             StorageError::InTheWay { path: site.finished.clone(), what }
         }
-        _ => StorageError::io("rename", &site.part, error),
+        _ => StorageError::making("rename", &site.part, error),
     };
     let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
     if replaces && !info.is_folder && !is_folder(&site.finished) {

@@ -1,9 +1,11 @@
 //! Keeps other rills from writing to the same place.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::Path;
 
 use super::error::StorageError;
+use super::files::Identity;
 use crate::sys::file::{Access, open};
 
 /// Held while we write to a file or folder; given back when it is dropped.
@@ -14,17 +16,22 @@ impl Lock {
     /// Takes the lock on a file or folder that is there.
     ///
     /// # Errors
-    /// [`StorageError::InTheWay`] when another rill has it.
+    /// [`StorageError::InTheWay`] when another rill has it, or had it and is done.
     pub fn take(root: &Path) -> Result<Self, StorageError> {
-        let file = open(root, Access::Read).map_err(|error| StorageError::io("open", root, error))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                let what = "is being written by another rill".to_owned();
-                Err(StorageError::InTheWay { path: root.to_path_buf(), what })
-            }
-            // File systems that can't lock are written to all the same.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self(file)),
+        let in_the_way =
+            |what: &str| StorageError::InTheWay { path: root.to_path_buf(), what: what.to_owned() };
+        let gone = || in_the_way("went away meanwhile: another rill may have finished it");
+        let file = open(root, Access::Read).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => gone(),
+            _ => StorageError::io("open", root, error),
+        })?;
+        // File systems that can't lock are written to all the same.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(in_the_way("is being written by another rill"));
         }
+        let is_there = fs::symlink_metadata(root)
+            .is_ok_and(|now| Identity::of_file(&file).is_ok_and(|locked| locked == Identity::of(&now)));
+        if is_there { Ok(Self(file)) } else { Err(gone()) }
     }
 }
 

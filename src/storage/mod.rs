@@ -25,6 +25,8 @@ pub mod disk; //     the disk thread: steady write-back, saves
 pub mod writer; //   where verified bytes are written
 pub mod finish; //   the last steps, and the final name
 
+mod examine; // which pieces are there, and whose they are
+
 #[cfg(test)]
 mod tests;
 
@@ -40,11 +42,11 @@ use crate::metainfo::Info;
 
 use allocate::Made;
 pub use error::StorageError;
-use files::Files;
+use files::{Files, Identity};
 use lock::Lock;
 pub use map::TOGETHER_BYTES;
 pub use paths::Place;
-use paths::{Folders, Site};
+use paths::{Folders, Found, Site};
 pub use reader::{Reader, SendError};
 pub use report::FileReport;
 use resume::Saved;
@@ -53,7 +55,6 @@ pub use selection::Selection;
 use selection::{fate, layout, needed_pieces, wanted_files};
 use spans::{Fate, Home, Spans};
 use survey::{Stand, Survey};
-use trust::Trust;
 use writer::Writer;
 
 /// How long [`Storage::close`] waits for a slow disk: a stop takes three seconds at most, trackers included.
@@ -76,6 +77,8 @@ pub struct Storage {
     have: Bitfield,
     /// The part of `have` that saved progress vouched for.
     trusted: Bitfield,
+    /// Other pieces that it vouched for: nobody wants all of their files any more.
+    vouched: Bitfield,
     writer: Option<Writer>,
     /// What was made just now, until all its blocks are reserved.
     made: Option<Made>,
@@ -100,7 +103,8 @@ impl Storage {
             overwrite: place.overwrite,
             saved: saved.filter(|saved| saved.info_hash == info.info_hash),
             have: none.clone(),
-            trusted: none,
+            trusted: none.clone(),
+            vouched: none,
             writer: None,
             made: None,
             lock: None,
@@ -141,7 +145,7 @@ impl Storage {
             return Err(StorageError::InTheWay { path: root.to_path_buf(), what });
         }
         let wanted = wanted_files(&info, &Selection::All);
-        let there = report::lengths(&info, root);
+        let there = report::lengths(&info, root)?;
         let survey = Survey { stand: Stand::Finished, there, replaces_finished: false, replaces_part: false };
         let none = Bitfield::empty(info.geometry.pieces());
         let needed = Bitfield::full(info.geometry.pieces());
@@ -157,52 +161,12 @@ impl Storage {
             files: Arc::new(files),
             saved: None,
             have: none.clone(),
-            trusted: none,
+            trusted: none.clone(),
+            vouched: none,
             writer: None,
             made: None,
             lock: None,
         })
-    }
-
-    /// Believes what [`vouch`](Self::vouch) gave in an earlier run, where nothing newer is saved beside the files. To be
-    /// called before [`check`](Self::check). Bytes that make no sense vouch for nothing.
-    ///
-    /// # Errors
-    /// As [`look_for`](Self::look_for).
-    pub fn believe(&mut self, record: &[u8]) -> Result<(), StorageError> {
-        self.look_for(record)?;
-        let record = self.decode(record);
-        self.saved = self.saved.take().or(record);
-        Ok(())
-    }
-
-    /// Looks whether anything is there of what [`vouch`](Self::vouch) gave in an earlier run.
-    ///
-    /// # Errors
-    /// [`StorageError::Gone`] when there is nothing at all where it says that everything was.
-    pub fn look_for(&self, record: &[u8]) -> Result<(), StorageError> {
-        let is_there =
-            |index: usize| self.survey.there[index].is_some() || self.info.files[index].length == 0;
-        let nothing = !(0..self.wanted.len()).any(|index| self.wanted[index] && is_there(index));
-        let is_gone = self.survey.stand == Stand::Fresh || nothing && self.survey.stand == Stand::Finished;
-        if is_gone && self.decode(record).is_some() {
-            return Err(StorageError::Gone { path: self.site.finished.clone() });
-        }
-        Ok(())
-    }
-
-    fn decode(&self, record: &[u8]) -> Option<Saved> {
-        let (pieces, files) = (self.info.geometry.pieces(), self.info.files.len());
-        Saved::decode(record, pieces, files).filter(|saved| saved.info_hash == self.info.info_hash)
-    }
-
-    /// Believes nothing of what was saved: all that is there is hashed. To be called before
-    /// [`check`](Self::check).
-    pub fn doubt(&mut self) {
-        if let Some(saved) = &mut self.saved {
-            saved.pieces = Bitfield::empty(self.info.geometry.pieces());
-            saved.clean = false;
-        }
     }
 
     /// What vouches for the data in a later run: which pieces are there, and how every file looks. `None` before
@@ -219,87 +183,8 @@ impl Storage {
         Some(saved.encode())
     }
 
-    /// Finds out which pieces are there: trusts saved progress where nobody touched the files since, and hashes
-    /// the rest on all cores. `progress` hears of bytes done and bytes in all a few times a second.
-    ///
-    /// # Errors
-    /// [`StorageError::InTheWay`] when what has our name holds nothing of this torrent;
-    /// [`StorageError::Stopped`] soon after `cancel` was set; others when the disk can't be read.
-    pub fn check(
-        &mut self,
-        cancel: &AtomicBool,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<Bitfield, StorageError> {
-        loop {
-            self.check_once(cancel, &mut progress)?;
-            if !self.have.is_empty() || self.survey.stand == Stand::Fresh || self.is_ours() {
-                return Ok(self.have.clone());
-            }
-            let path = self.files.root();
-            if !self.overwrite {
-                let what =
-                    "is in the way: none of its bytes belong to this torrent (--overwrite replaces it)";
-                return Err(StorageError::InTheWay { path, what: what.to_owned() });
-            }
-            match self.survey.stand {
-                // What is in a folder and not in the torrent stays; what is in both is overwritten in place.
-                _ if self.info.is_folder => return Ok(self.have.clone()),
-                Stand::Finished => {
-                    self.survey =
-                        Survey::beside_finished(&self.info, &self.site, &self.wanted, self.overwrite, true)?;
-                }
-                Stand::Part | Stand::Fresh => {
-                    self.survey.stand = Stand::Fresh;
-                    self.survey.there.fill(None);
-                    self.survey.replaces_part = true;
-                }
-            }
-            self.files = files_of(&self.info, &self.site, &self.survey, &self.wanted, &self.needed, false);
-        }
-    }
-
-    /// Whether saved progress says that what is there is this torrent's, even if no piece is whole yet.
-    fn is_ours(&self) -> bool {
-        self.saved.as_ref().is_some_and(|saved| saved.finished == (self.survey.stand == Stand::Finished))
-    }
-
-    fn check_once(
-        &mut self,
-        cancel: &AtomicBool,
-        progress: impl FnMut(u64, u64),
-    ) -> Result<(), StorageError> {
-        let mut trusted = Bitfield::empty(self.info.geometry.pieces());
-        let mut unsure = Vec::new();
-        let layout = layout(&self.info, &self.wanted, &self.survey);
-        let trust = self.saved.as_ref().filter(|_| self.is_ours());
-        let trust = trust.map(|saved| Trust::new(saved, &self.files, &layout));
-        for piece in self.info.geometry.iter().filter(|piece| self.can_be_there(*piece)) {
-            match trust.as_ref().and_then(|trust| trust.says(piece)) {
-                Some(true) => trusted.extend([piece]),
-                Some(false) => {}
-                None => unsure.push(piece),
-            }
-        }
-        self.have = check::hash_pieces(&self.files, &unsure, cancel, progress)?;
-        self.have.extend(trusted.iter());
-        self.trusted = trusted;
-        Ok(())
-    }
-
     fn runs(&self, piece: PieceIndex) -> impl Iterator<Item = spans::Run> + '_ {
         self.files.spans.runs(self.info.geometry.bytes_of(piece))
-    }
-
-    /// Whether every byte of the piece has a place on disk that is there.
-    fn can_be_there(&self, piece: PieceIndex) -> bool {
-        self.runs(piece).all(|run| match run.home {
-            Home::File(index) => {
-                self.survey.there[index].is_some_and(|there| there >= run.offset + run.length)
-            }
-            Home::Side => self.survey.stand != Stand::Fresh,
-            Home::Padding => true,
-            Home::Nowhere => false,
-        })
     }
 
     /// The pieces that hold wanted bytes.
@@ -350,6 +235,7 @@ impl Storage {
             return Ok(());
         }
         paths::make_target(&self.site.dir)?;
+        self.may_save()?;
         if self.survey.stand != Stand::Fresh {
             self.lock = Some(Lock::take(&self.files.root())?);
         }
@@ -368,6 +254,16 @@ impl Storage {
                 Err(error)
             }
         }
+    }
+
+    /// Sees to it that what is saved takes nobody else's place. Beside a `.part` it can only be ours, however torn.
+    fn may_save(&self) -> Result<(), StorageError> {
+        let (path, stand) = (&self.site.saved, self.survey.stand);
+        if self.overwrite || stand == Stand::Part || resume::may_be_saved(path) {
+            return Ok(());
+        }
+        let what = "is in the way: it isn't what is saved of a download (--overwrite replaces it)".to_owned();
+        Err(StorageError::InTheWay { path: path.clone(), what })
     }
 
     /// Reserves blocks for a fraction of a millisecond, if [`prepare`](Self::prepare) has left any to reserve; false when
@@ -403,10 +299,10 @@ impl Storage {
     }
 
     fn make_all(&mut self, made: &mut Made, cancel: &Arc<AtomicBool>) -> Result<Writer, StorageError> {
-        if self.survey.replaces_part {
-            survey::clear(&self.site.part)?;
+        if self.survey.stand == Stand::Fresh {
+            self.make_root(made)?;
         }
-        // Saved before the first file is there, so that a kill in between leaves nothing that isn't known as ours.
+        // Saved before the first byte is there, so that a kill in between leaves nothing that isn't known as ours.
         let saved = self.first_save();
         if self.saved.is_none() {
             made.file(self.site.saved.clone());
@@ -417,20 +313,40 @@ impl Storage {
             written => written?,
         }
         let mut folders = Folders::below(&self.files.root());
-        for index in 0..self.info.files.len() {
+        let mut identities = vec![None; self.info.files.len()];
+        for (index, identity) in identities.iter_mut().enumerate() {
             if self.wanted[index] && !self.is_done(index) {
-                self.make_file(index, &mut folders, made, cancel)?;
+                *identity = Some(self.make_file(index, &mut folders, made, cancel)?);
             }
         }
-        if self.lock.is_none() {
-            self.lock = Some(Lock::take(&self.files.root())?);
-        }
+        self.files.know(identities);
         let side = match self.files.spans.side_bytes() {
             0 => None,
-            bytes => Some(allocate::make_file(&self.site.side, bytes, made, cancel)?),
+            bytes => Some(allocate::make_file(&self.site.side, bytes, true, made, cancel)?),
         };
         let save_to = self.site.saved.clone();
         Writer::new(Arc::clone(&self.files), side, save_to, saved, self.have.clone(), Arc::clone(cancel))
+    }
+
+    /// Makes the `.part`, which must not be there, and locks it: of two rills that begin at once one goes on, and the other
+    /// touches nothing.
+    fn make_root(&mut self, made: &mut Made) -> Result<(), StorageError> {
+        let root = self.files.root();
+        if self.survey.replaces_part {
+            let others = match paths::look(&root)? {
+                Found::File(_) | Found::Folder => Some(Lock::take(&root)?),
+                _ => None,
+            };
+            survey::clear(&root)?;
+            drop(others);
+        }
+        allocate::make_root(&root, self.info.is_folder)?;
+        self.lock = Some(Lock::take(&root)?);
+        match self.info.is_folder {
+            true => made.folders(vec![root]),
+            false => made.file(root),
+        }
+        Ok(())
     }
 
     fn make_file(
@@ -439,20 +355,24 @@ impl Storage {
         folders: &mut Folders,
         made: &mut Made,
         cancel: &AtomicBool,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Identity, StorageError> {
         let (file, path) = (&self.info.files[index], self.files.path(index));
         made.folders(folders.make(&file.path, self.overwrite)?);
         if self.overwrite && self.survey.there[index].is_none() {
             survey::clear(&path)?;
         }
-        allocate::make_file(&path, file.length, made, cancel).map(drop)
+        // The single file was made as the root.
+        let may_be_there = self.survey.there[index].is_some() || !self.info.is_folder;
+        let made = allocate::make_file(&path, file.length, may_be_there, made, cancel)?;
+        Identity::of_file(&made).map_err(|error| StorageError::io("look at", &path, error))
     }
 
     /// Whether a file has its right length and all of its pieces.
     fn is_done(&self, index: usize) -> bool {
         let file = &self.info.files[index];
+        let is_there = |piece| self.have.has(piece) || self.vouched.has(piece);
         self.survey.there[index] == Some(file.length)
-            && self.info.geometry.pieces_of(file.offset, file.length).all(|piece| self.have.has(piece))
+            && self.info.geometry.pieces_of(file.offset, file.length).all(is_there)
     }
 
     fn first_save(&self) -> Saved {
@@ -556,7 +476,9 @@ impl Storage {
     fn forget_progress(&mut self) {
         if self.saved.is_some() || self.lock.is_some() {
             let _ = fs::remove_file(&self.site.saved);
-            let _ = fs::remove_file(&self.site.side);
+            if self.saved.is_some() || self.files.spans.side_bytes() > 0 {
+                let _ = fs::remove_file(&self.site.side);
+            }
             self.saved = None;
         }
     }

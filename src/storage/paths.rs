@@ -121,7 +121,7 @@ pub fn make_target(dir: &Path) -> Result<(), StorageError> {
             let what = "can't be the target folder: it is a file".to_owned();
             Err(StorageError::InTheWay { path: dir.to_path_buf(), what })
         }
-        other => other.map_err(|error| StorageError::io("create", dir, error)),
+        other => other.map_err(|error| StorageError::making("create", dir, error)),
     }
 }
 
@@ -209,7 +209,7 @@ impl Folders {
 }
 
 fn make_folder(path: &Path) -> Result<Option<PathBuf>, StorageError> {
-    fs::create_dir(path).map_err(|error| StorageError::io("create", path, error))?;
+    fs::create_dir(path).map_err(|error| StorageError::making("create", path, error))?;
     Ok(Some(path.to_path_buf()))
 }
 

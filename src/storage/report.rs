@@ -1,11 +1,14 @@
 //! What a check found, file by file.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
+use super::error::StorageError;
 use crate::bitfield::Bitfield;
 use crate::geometry::PieceIndex;
 use crate::metainfo::Info;
+use crate::sys::file::is_link;
 
 /// What a check found out about one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,12 +61,24 @@ pub(super) fn report(info: &Info, have: &Bitfield, there: &[Option<u64>]) -> Vec
 }
 
 /// How long each file below `root` is, links followed; `None` for those that aren't there.
-pub(super) fn lengths(info: &Info, root: &Path) -> Vec<Option<u64>> {
+///
+/// # Errors
+/// When the system doesn't say whether one is there.
+pub(super) fn lengths(info: &Info, root: &Path) -> Result<Vec<Option<u64>>, StorageError> {
     let length = |file: &crate::metainfo::File| {
         let mut path = root.to_path_buf();
         path.extend(&file.path);
-        let meta = fs::metadata(path).ok().filter(|meta| meta.is_file() && !file.padding)?;
-        Some(meta.len())
+        match fs::metadata(&path) {
+            Ok(meta) => Ok((meta.is_file() && !file.padding).then_some(meta.len())),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(StorageError::io("look at", &path, error)),
+        }
     };
     info.files.iter().map(length).collect()
+}
+
+/// Whether nothing can be at the path, whoever looks.
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename) || is_link(error)
 }

@@ -40,9 +40,10 @@ impl<'a> Trust<'a> {
 
 /// How every file looks now, the side file last.
 pub fn stamps(files: &Files) -> Vec<Stamp> {
-    let stamp = |home| files.path_of(home).map_or(Stamp::MISSING, |path| Stamp::of(&path));
-    (0..files.info.files.len())
-        .map(|index| if files.info.files[index].padding { Stamp::MISSING } else { stamp(Home::File(index)) })
-        .chain([stamp(Home::Side)])
-        .collect()
+    let of_file = |index: usize| match files.info.files[index].padding {
+        true => Stamp::MISSING,
+        false => Stamp::of(&files.path(index), |meta| files.is_the_one(index, meta)),
+    };
+    let aside = files.path_of(Home::Side).map_or(Stamp::MISSING, |path| Stamp::of(&path, |_| true));
+    (0..files.info.files.len()).map(of_file).chain([aside]).collect()
 }

@@ -229,7 +229,7 @@ impl Writer {
     fn open(&mut self, index: usize) -> Result<&mut Open, StorageError> {
         // Asked twice because a borrow that is returned early would last to the function's end.
         if self.open.get(index).is_none() {
-            let open = Open::new(self.files.path(index), self.files.info.files[index].length, self.maps)?;
+            let open = Open::new(&self.files, index, self.maps)?;
             self.open.put(index, open);
         }
         Ok(self.open.get(index).expect("it was there, or was put there just now"))
@@ -273,9 +273,11 @@ impl Writer {
 }
 
 impl Open {
-    fn new(path: PathBuf, length: u64, maps: bool) -> Result<Self, StorageError> {
+    fn new(files: &Files, index: usize, maps: bool) -> Result<Self, StorageError> {
+        let (path, length) = (files.path(index), files.info.files[index].length);
         let file =
             file::open(&path, Access::Write).map_err(|error| StorageError::io("open", &path, error))?;
+        files.check_identity(index, &file, &path)?;
         check_length(&file, &path, length)?;
         let map = if maps { Map::new(&file, length, &path) } else { None };
         Ok(Self { file: Arc::new(file), map, length, path })

@@ -130,8 +130,10 @@ pub fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// When the folder can't be opened or the device fails.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    match File::open(path)?.sync_all() {
+    match File::open(path).and_then(|folder| folder.sync_all()) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        // One that we may put files into and not look into.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
 }

@@ -251,9 +251,15 @@ impl Torrent<'_> {
         self.content.as_ref().is_some_and(|content| content.complete_since.is_some())
     }
 
-    /// Whether everything was there before we came: then no tracker hears that it was completed (BEP 3).
+    /// Whether everything wanted was there before we came.
     pub(super) fn was_whole(&self) -> bool {
         self.content.as_ref().is_some_and(|content| content.was_whole)
+    }
+
+    /// Whether the whole torrent was completed by us. Trackers don't hear it of what was there before we came (BEP 3), nor
+    /// where only some files are wanted.
+    pub(super) fn completed(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| !content.was_whole && content.tally.left_of_all() == 0)
     }
 
     /// Tells what vouches for the data, if someone keeps that and doesn't know it yet.
@@ -284,9 +290,7 @@ impl Torrent<'_> {
         self.watcher.event(&Event::Complete);
         self.vouch();
         self.tell_trackers_where_we_stand();
-        if !self.was_whole() {
-            self.finder.completed();
-        }
+        self.finder.satisfied(self.completed());
         if self.task.goal.sharing().is_some() {
             self.begin_sharing(now);
         }

@@ -40,10 +40,12 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Everything is there: trackers like to know.
-    pub fn completed(&self) {
-        if let Some(announcer) = &self.announcer {
-            announcer.completed();
+    /// All that is wanted is there. Trackers like to know where that is the whole torrent, `completed` by us.
+    pub fn satisfied(&self, completed: bool) {
+        match &self.announcer {
+            Some(announcer) if completed => announcer.completed(),
+            Some(announcer) => announcer.satisfied(),
+            None => {}
         }
     }
 
@@ -102,10 +104,10 @@ impl Torrent<'_> {
             let tell = move |letter| _ = mailbox.put(Letter::Tracker(Box::new(letter)));
             let announcer =
                 Announcer::start(tiers, who, self.progress(), tell).map_err(TorrentError::System)?;
-            if self.is_complete() && !self.task.goal.is_seed() && !self.was_whole() {
-                announcer.completed();
-            }
             self.finder.announcer = Some(announcer);
+            if self.is_complete() {
+                self.finder.satisfied(!self.task.goal.is_seed() && self.completed());
+            }
         }
         self.ask_around();
         Ok(())
@@ -126,9 +128,10 @@ impl Torrent<'_> {
         self.content.as_ref().is_some_and(|content| content.info.private)
     }
 
-    /// Where we stand, as trackers want to know it. Without metadata nobody knows what is left: not nothing.
+    /// Where we stand, as trackers want to know it: what nobody here wants is left, too, and who lacks it is no seed. Without
+    /// metadata nobody knows what is left: not nothing.
     fn progress(&self) -> Progress {
-        let left = self.content.as_ref().map_or(u64::from(u32::MAX), |content| content.tally.left());
+        let left = self.content.as_ref().map_or(u64::from(u32::MAX), |content| content.tally.left_of_all());
         let (downloaded, uploaded) = self.totals();
         Progress { uploaded, downloaded, left }
     }

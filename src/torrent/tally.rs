@@ -13,6 +13,8 @@ pub struct Tally {
     missing: Vec<Option<u64>>,
     total: u64,
     left: u64,
+    /// Bytes that are missing of all files, wanted or not.
+    left_of_all: u64,
 }
 
 impl Tally {
@@ -22,7 +24,7 @@ impl Tally {
         let missing: Vec<Option<u64>> =
             (0..info.files.len()).map(|index| counts(index).then(|| info.files[index].length)).collect();
         let total = missing.iter().flatten().sum();
-        let mut tally = Self { missing, total, left: total };
+        let mut tally = Self { missing, total, left: total, left_of_all: info.content_bytes() };
         for piece in have.iter() {
             tally.add(info, piece);
         }
@@ -38,10 +40,11 @@ impl Tally {
             info.files.iter().enumerate().skip(first).take_while(|(_, file)| file.offset < end)
         {
             let here = end.min(file.offset + file.length).saturating_sub(begin.max(file.offset));
-            let Some(missing @ 1..) = &mut self.missing[index] else { continue };
-            if here == 0 {
+            if here == 0 || file.padding {
                 continue;
             }
+            self.left_of_all -= here;
+            let Some(missing @ 1..) = &mut self.missing[index] else { continue };
             *missing -= here;
             self.left -= here;
             if *missing == 0 {
@@ -64,6 +67,11 @@ impl Tally {
     /// Bytes of them that are missing.
     pub fn left(&self) -> u64 {
         self.left
+    }
+
+    /// Bytes that are missing of all files, wanted or not: what trackers call left.
+    pub fn left_of_all(&self) -> u64 {
+        self.left_of_all
     }
 }
 
@@ -117,7 +125,11 @@ mod tests {
     fn unwanted_files_do_not_count() {
         let info = info(&[23, 0, 7, 5]);
         let tally = Tally::new(&info, |file| file == 3, &Bitfield::full(4));
-        assert_eq!((tally.total(), tally.left()), (5, 0));
+        assert_eq!((tally.total(), tally.left(), tally.left_of_all()), (5, 0, 0));
         assert_eq!(tally.missing(), [None, None, None, Some(0)]);
+        let mut tally = Tally::new(&info, |file| file == 3, &Bitfield::empty(4));
+        assert_eq!(tally.left_of_all(), 28);
+        tally.add(&info, info.geometry.piece(3).unwrap());
+        assert_eq!((tally.left(), tally.left_of_all()), (0, 23));
     }
 }

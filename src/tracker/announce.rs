@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::bencode::{Value, decode};
+use crate::bencode::{Value, decode_front};
 use crate::compact;
 use crate::id::{InfoHash, PeerId};
 use crate::text::{prose, system_words};
@@ -192,10 +192,9 @@ impl Extend<SocketAddr> for PeerList {
 
 /// The dictionary that every HTTP answer is, if it isn't a refusal.
 fn dictionary(body: &[u8]) -> Result<Value<'_>, Problem> {
-    // Scripts like to end their output with an empty line.
-    let body = body.trim_ascii_end();
-    let answer = match decode(body) {
-        Ok(answer) if answer.as_dict().is_some() => answer,
+    // Scripts like to end their output with an empty line, or with a word of whoever hosts them.
+    let answer = match decode_front(body) {
+        Ok((answer, _)) if answer.as_dict().is_some() => answer,
         Ok(_) => return Err(Problem::Nonsense("it is no dictionary".into())),
         Err(_) if body.len() < MIN_ANSWER_BYTES => {
             return Err(Problem::TooShort { got: body.len(), needed: MIN_ANSWER_BYTES });

@@ -41,6 +41,7 @@ type Look = Box<dyn FnOnce(Vec<TrackerDetail>) + Send>;
 
 enum Wish {
     Progress(Progress),
+    Satisfied,
     Completed,
     Peers { alone: bool },
     Look(Look),
@@ -79,7 +80,12 @@ impl Announcer {
         self.wish(Wish::Progress(progress));
     }
 
-    /// The last byte was verified: tell every tracker that knows us.
+    /// All that is wanted is there, and more addresses aren't.
+    pub fn satisfied(&self) {
+        self.wish(Wish::Satisfied);
+    }
+
+    /// The torrent's last byte was verified: tell every tracker.
     pub fn completed(&self) {
         self.wish(Wish::Completed);
     }
@@ -173,6 +179,7 @@ impl Desk {
     fn fulfil(&mut self, wish: Wish) {
         match wish {
             Wish::Progress(progress) => self.progress = progress,
+            Wish::Satisfied => self.tiers.satisfied(),
             Wish::Completed => self.tiers.completed(),
             Wish::Peers { alone } => self.tiers.want_peers(alone, Instant::now()),
             Wish::Look(tell) => tell(self.tiers.look(Instant::now())),
@@ -253,6 +260,7 @@ fn ways(bind: Option<IpAddr>) -> Ways {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::RecvTimeoutError;
     use crate::id::{InfoHash, PeerId};
     use crate::tracker::fake::{FakeHttp, Reaction, http_answer};
 
@@ -339,6 +347,10 @@ mod tests {
         let sentence = "tracker gopher://t/announce can't be asked: nobody here speaks `gopher`, only http, https and udp";
         assert_eq!(error, sentence);
         drop(announcer);
-        assert!(told.recv_timeout(WAIT).is_err(), "the announcer ended and dropped its end");
+        assert_eq!(
+            told.recv_timeout(WAIT).err(),
+            Some(RecvTimeoutError::Disconnected),
+            "the announcer ended"
+        );
     }
 }

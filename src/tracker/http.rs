@@ -128,6 +128,7 @@ impl HttpClient {
     /// # Errors
     /// As [`HttpClient::get`].
     pub fn get_limited(&self, url: &str, limit_bytes: usize, wait: Duration) -> Result<Reply, Problem> {
+        check_url(url)?;
         let why = |error| problem(error, limit_bytes, wait);
         let request =
             self.agent.get(url).header("connection", "close").config().timeout_global(Some(wait)).build();
@@ -241,6 +242,27 @@ fn open_query(url: &str) -> String {
     open
 }
 
+/// Where a URL of ours can't be meant, it never can. What a server sends us on to is another matter: it may know better the
+/// next time.
+fn check_url(url: &str) -> Result<(), Problem> {
+    let uri: ureq::http::Uri =
+        url.parse().map_err(|why: ureq::http::uri::InvalidUri| Problem::Url(why.to_string()))?;
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (place, ""),
+    };
+    match (host, port) {
+        ("", _) => Err(Problem::Url("it has no host".into())),
+        // The library would ask at the usual port.
+        (_, port) if !port.is_empty() && port.parse::<u16>().is_err() => {
+            Err(Problem::Url("its port is no number from 1 to 65535".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
 }
@@ -249,8 +271,6 @@ fn problem(error: ureq::Error, limit_bytes: usize, wait: Duration) -> Problem {
     match error {
         ureq::Error::Timeout(_) => Problem::Silent(wait),
         ureq::Error::BodyExceedsLimit(_) => Problem::TooLong(limit_bytes),
-        ureq::Error::BadUri(why) => Problem::Url(why),
-        ureq::Error::Http(why) => Problem::Url(why.to_string()),
         ureq::Error::TooManyRedirects => {
             Problem::Unreachable(format!("it sent us elsewhere more than {MAX_REDIRECTS} times"))
         }
@@ -379,7 +399,19 @@ mod tests {
         let problem =
             HttpClient::new(None).get(&gone.replace("127.0.0.1", "127.0.0.1.invalid"), WAIT).unwrap_err();
         assert!(matches!(problem, Problem::Unreachable(_)), "{problem:?}");
-        assert!(matches!(HttpClient::new(None).get("http://", WAIT), Err(Problem::Url(_))));
+        for url in
+            ["http://", "http://:80/", "http://127.0.0.1:99999/", "http://me:you@[::1]:x/", "http://a b/"]
+        {
+            let problem = HttpClient::new(None).get(url, WAIT).unwrap_err();
+            assert!(matches!(problem, Problem::Url(_)), "{url}: {problem:?}");
+        }
+        for url in ["http://me:you@127.0.0.1:1/", "http://[::1]:1/", "http://127.0.0.1:/"] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+        let elsewhere =
+            answers("HTTP/1.1 302 Found\r\nLocation: udp://127.0.0.1:1/x\r\nContent-Length: 0\r\n\r\n");
+        let problem = HttpClient::new(None).get(&elsewhere.url, WAIT).unwrap_err();
+        assert!(matches!(problem, Problem::Unreachable(_)), "{problem:?}");
         let v6_only = HttpClient::new(Some("::".parse().unwrap()));
         assert!(matches!(v6_only.get("http://127.0.0.1:1/", WAIT), Err(Problem::Unreachable(_))));
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::announce::{AnnounceEvent, Answer, Retry};
 use crate::detail::{TrackerDetail, TrackerTurn};
 use crate::dice::Dice;
+use crate::metainfo::MAX_TRACKERS;
 
 const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -22,17 +23,18 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How long what a tracker gave has to prove enough, before a wish for more sends the walk on to its backups.
 const TRIAL: Duration = Duration::from_secs(5);
 
-/// The most trackers of one torrent: real ones list a few dozen, and each may cost a thread while it is asked.
-pub const MAX_TRACKERS: usize = 200;
-
 /// What we wait before asking again when a tracker names no interval.
 const USUAL_INTERVAL: Duration = Duration::from_secs(30 * 60);
 
 /// No tracker makes us announce more often than this, whatever interval it names.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Who needs peers asks a tracker that names no least interval again after this at the latest: half an hour, as most name
+/// it, is long for who has none.
+const NEED_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
 /// Who has nobody at all asks a tracker that knew nobody again after this, then after twice as long, up to
-/// [`MIN_INTERVAL`]: the seeder may be starting right now.
+/// [`NEED_INTERVAL`]: the seeder may be starting right now.
 const ALONE: Duration = Duration::from_secs(8);
 
 /// No tracker makes us wait longer than this: it would have forgotten us.
@@ -134,7 +136,7 @@ impl Tiers {
         let mut seen = HashSet::new();
         let mut trackers = Vec::new();
         for (tier, mut urls) in tiers.into_iter().enumerate() {
-            urls.retain(|url| seen.insert(url.clone()));
+            urls.retain(|url| seen.len() < MAX_TRACKERS && seen.insert(url.clone()));
             dice.shuffle(&mut urls);
             for url in urls {
                 let binds = match ways {
@@ -145,7 +147,6 @@ impl Tiers {
                 trackers.extend(binds.iter().map(|bind| Tracker::new(url.clone(), *bind, tier)));
             }
         }
-        trackers.truncate(MAX_TRACKERS);
         let mood = if hungry { Mood::Hungry } else { Mood::Content };
         Self { trackers, our_port, dice, mood }
     }
@@ -202,11 +203,13 @@ impl Tiers {
         tracker.owes_completed &= event != AnnounceEvent::Completed;
         tracker.turn = Turn::At(now + interval);
         tracker.empty = if satisfies { 0 } else { tracker.empty + 1 };
-        let soonest = now + least.max(MIN_INTERVAL);
-        let soonest_alone = match tracker.empty {
-            0 => soonest,
-            times => now + least.max((ALONE * (1 << (times - 1).min(16))).min(MIN_INTERVAL)),
+        let need = interval.min(NEED_INTERVAL);
+        let few = answer.min_interval_s.map_or(need, |_| least.max(MIN_INTERVAL));
+        let alone = match tracker.empty {
+            0 => few,
+            times => least.max((ALONE * (1 << (times - 1).min(16))).min(need)),
         };
+        let (soonest, soonest_alone) = (now + few, now + alone);
         tracker.service = Some(Service { since: now, soonest, soonest_alone, satisfies });
     }
 
@@ -226,12 +229,17 @@ impl Tiers {
         };
     }
 
-    /// The last byte was verified: every tracker that knows us is to hear it, and addresses are no longer
-    /// needed.
-    pub fn completed(&mut self) {
+    /// All that is wanted is there: addresses are no longer needed.
+    pub fn satisfied(&mut self) {
         if self.mood == Mood::Hungry {
             self.mood = Mood::Content;
         }
+    }
+
+    /// The torrent's last byte was verified: every tracker is to hear it, those that have yet to answer `started` too, and
+    /// addresses are no longer needed.
+    pub fn completed(&mut self) {
+        self.satisfied();
         for tracker in &mut self.trackers {
             tracker.owes_completed = true;
         }

@@ -26,7 +26,10 @@ const PROTOCOL_ID: u64 = 0x417_2710_1980;
 pub const MAX_SCRAPED: usize = 74;
 
 const CONNECT: u32 = 0;
-const ANNOUNCE: u32 = 1;
+
+/// The action of an announce, and of its answer (BEP 15).
+pub const ANNOUNCE: u32 = 1;
+
 const SCRAPE: u32 = 2;
 const ERROR: u32 = 3;
 

@@ -122,10 +122,11 @@ fn wide(ip: IpAddr) -> u128 {
 }
 
 /// Who asks, when it comes through proxies: the last address of `X-Forwarded-For` that isn't a trusted
-/// proxy's own. What stands in front of that one was written by strangers. `None` when no such address is there.
-pub fn forwarded(header: &[u8], trusted: &[Network]) -> Option<IpAddr> {
+/// proxy's own. What stands in front of that one was written by strangers. Several lines, given from the last to the first,
+/// are one list (RFC 9110). `None` when no such address is there.
+pub fn forwarded<'l>(lines: impl Iterator<Item = &'l [u8]>, trusted: &[Network]) -> Option<IpAddr> {
     let mut last = None;
-    for entry in header.rsplit(|byte| *byte == b',') {
+    for entry in lines.flat_map(|line| line.rsplit(|byte| *byte == b',')) {
         let ip = entry_ip(std::str::from_utf8(entry).ok()?.trim())?;
         last = Some(ip);
         if !trusted.iter().any(|network| network.contains(ip)) {
@@ -166,12 +167,15 @@ mod tests {
     #[test]
     fn only_proxies_are_believed() {
         let trusted = [Network::parse("10.0.0.0/8").unwrap()];
-        let of = |header: &str| forwarded(header.as_bytes(), &trusted).map(|ip| ip.to_string());
+        let of = |header: &str| {
+            forwarded(header.rsplit('\n').map(str::as_bytes), &trusted).map(|ip| ip.to_string())
+        };
         assert_eq!(of("203.0.113.9").as_deref(), Some("203.0.113.9"));
         assert_eq!(of("6.6.6.6, 203.0.113.9, 10.0.0.2").as_deref(), Some("203.0.113.9"));
         assert_eq!(of("[2001:db8::1]:99").as_deref(), Some("2001:db8::1"));
         assert_eq!(of("203.0.113.9:5").as_deref(), Some("203.0.113.9"));
         assert_eq!(of("10.0.0.3, 10.0.0.2").as_deref(), Some("10.0.0.3"));
+        assert_eq!(of("6.6.6.6\n203.0.113.9\n10.0.0.2").as_deref(), Some("203.0.113.9"));
         assert_eq!(of("nonsense"), None);
         assert_eq!(of(""), None);
     }

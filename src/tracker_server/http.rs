@@ -141,8 +141,8 @@ fn client(clerk: &Clerk, request: &httparse::Request<'_, '_>, from: IpAddr) -> I
         return from;
     }
     let headers = request.headers.iter().rev();
-    let mut told = headers.filter(|header| header.name.eq_ignore_ascii_case("x-forwarded-for"));
-    told.next().and_then(|header| forwarded(header.value, trusted)).unwrap_or(from)
+    let told = headers.filter(|header| header.name.eq_ignore_ascii_case("x-forwarded-for"));
+    forwarded(told.map(|header| header.value), trusted).unwrap_or(from)
 }
 
 fn announce(clerk: &mut Clerk, query: &[u8], from: IpAddr, out: &mut Vec<u8>) {

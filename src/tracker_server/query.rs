@@ -13,8 +13,9 @@ pub const DEFAULT_NUM_WANT: usize = 50;
 /// How many addresses one gets at most: more than any client connects to, and an answer of a kilobyte or two.
 pub const MAX_NUM_WANT: usize = 200;
 
-/// The most swarms one scrape over HTTP may name: more than UDP's 74, and as many as fit into a request.
-pub const MAX_SCRAPED: usize = 200;
+/// The most swarms one scrape over HTTP may name: more than UDP's 74, and as many as fit into a request with every byte
+/// escaped.
+pub const MAX_SCRAPED: usize = 100;
 
 /// The longest tracker id that is given back to who sent it, in bytes: ours are never that long.
 const MAX_TRACKER_ID: usize = 64;
@@ -57,8 +58,6 @@ pub enum Fault {
     Escape(&'static str),
     /// Nobody can be reached at this port.
     Port(String),
-    /// This is no address.
-    Address(String),
     /// A scrape of every swarm there is: it would be larger than what it is good for.
     Everything,
     /// More swarms than one scrape may name.
@@ -76,7 +75,6 @@ impl fmt::Display for Fault {
             Self::Port(text) => {
                 write!(f, "port `{text}` can't be reached; ports are numbers from 1 to 65535")
             }
-            Self::Address(text) => write!(f, "`{text}` is no IP address"),
             Self::Everything => write!(f, "a scrape names at least one info_hash here"),
             Self::TooMany(swarms) => {
                 write!(f, "a scrape of {swarms} swarms; {MAX_SCRAPED} at once are the most")
@@ -151,13 +149,14 @@ impl Found<'_> {
             event,
             num_want: num_want.min(MAX_NUM_WANT as u64) as usize,
             key: self.key.map_or(0, key),
-            ip: self.ip.map(address).transpose()?,
+            // A name may stand here, too (BEP 3), and nobody looks it up for a stranger.
+            ip: self.ip.and_then(address),
             // Nobody minds a shorter answer: it is what one gets who doesn't say (BEP 23).
             compact: self.compact.is_none_or(|text| text != b"0"),
             no_peer_id: self.no_peer_id.is_some_and(|text| text == b"1"),
             tracker_id: self
                 .tracker_id
-                .and_then(|text| decode(text).ok())
+                .and_then(decode)
                 .filter(|id| !id.is_empty() && id.len() <= MAX_TRACKER_ID),
         })
     }
@@ -217,8 +216,8 @@ fn unescaped(value: &[u8]) -> impl Iterator<Item = Option<u8>> {
     })
 }
 
-fn decode(value: &[u8]) -> Result<Vec<u8>, Fault> {
-    unescaped(value).collect::<Option<_>>().ok_or(Fault::Escape("a value"))
+fn decode(value: &[u8]) -> Option<Vec<u8>> {
+    unescaped(value).collect()
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -231,11 +230,11 @@ fn port(text: Option<&[u8]>) -> Result<u16, Fault> {
     port.ok_or_else(|| Fault::Port(shown(text)))
 }
 
-fn address(text: &[u8]) -> Result<IpAddr, Fault> {
-    let plain = decode(text).map_err(|_| Fault::Escape("ip"))?;
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let plain = decode(text)?;
     let bare = plain.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(&plain);
-    let ip = std::str::from_utf8(bare).ok().and_then(|text| text.parse::<IpAddr>().ok());
-    ip.map(|ip| ip.to_canonical()).ok_or_else(|| Fault::Address(shown(&plain)))
+    let ip: IpAddr = std::str::from_utf8(bare).ok()?.parse().ok()?;
+    Some(ip.to_canonical())
 }
 
 /// Clients send eight hexadecimal digits, the number of BEP 15; of whatever else comes, every letter counts.
@@ -309,7 +308,9 @@ mod tests {
             let words = format!("port `{port}` can't be reached");
             assert!(refusal(&format!("{base}{port}")).contains(&words), "{port}");
         }
-        assert_eq!(refusal(&format!("{GOOD}&ip=here")), "`here` is no IP address");
+        for ip in ["seedbox.example.org", "", "fe80::1%25eth0", "%"] {
+            assert_eq!(Announce::parse(format!("{GOOD}&ip={ip}").as_bytes()).unwrap().ip, None);
+        }
     }
 
     #[test]

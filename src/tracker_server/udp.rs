@@ -7,14 +7,11 @@ use super::query::{DEFAULT_NUM_WANT, MAX_NUM_WANT};
 use super::swarms::{Guest, Taker, Wanted};
 use crate::compact::{self, canonical};
 use crate::id::PeerId;
-use crate::tracker::udp_packet::{Announce, Request, Response};
+use crate::tracker::udp_packet::{ANNOUNCE, Announce, Request, Response};
 
 /// The most addresses in an answer over IPv6: what fits, with the head of 20 bytes, into the 1,232 bytes that every
 /// network carries in one piece (RFC 8200).
 const MAX_V6: usize = (1232 - 20) / compact::V6_BYTES;
-
-/// The action and the numbers in front of the addresses of an answer to an announce.
-const ANNOUNCED: u32 = 1;
 
 /// Answers a packet that came from this address into `out`; leaves it empty for what is best met with silence.
 /// Who hasn't proven its address by a connection id gets no more bytes than it sent.
@@ -90,7 +87,7 @@ fn announce(
     let swarm = clerk.announce(&guest, Wanted::Own(count), &mut Packed(out));
     let capped = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let interval_s = capped(clerk.desk.rules.interval.as_secs());
-    let numbers = [ANNOUNCED, transaction, interval_s, capped(swarm.leeches), capped(swarm.seeds)];
+    let numbers = [ANNOUNCE, transaction, interval_s, capped(swarm.leeches), capped(swarm.seeds)];
     for (place, number) in out.chunks_exact_mut(4).zip(numbers) {
         place.copy_from_slice(&number.to_be_bytes());
     }

@@ -2,6 +2,7 @@
 
 pub mod flow;
 mod in_the_way;
+mod rivals;
 mod selected;
 mod small_disk;
 
