@@ -20,7 +20,7 @@ const MAX_AT_ONCE: usize = 4;
 /// The longest line logged, in bytes; what is longer comes in parts.
 const MAX_LINE_BYTES: usize = 1024;
 
-/// Lines that nobody has heard yet, a megabyte of them at most: a program that says more waits until they are.
+/// Lines that nobody has heard yet, a few megabytes at most: a program that says more waits until they are.
 const MAX_LINES: usize = 1024;
 
 /// A torrent that is complete.
