@@ -50,6 +50,11 @@ pub fn decode_front(bytes: &[u8]) -> Result<(Value<'_>, &[u8]), BencodeError> {
 }
 
 impl<'a> Value<'a> {
+    /// Whether it is a flag that is set: a number other than 0.
+    pub fn is_set(self) -> bool {
+        self.as_int::<i128>().is_some_and(|number| number != 0)
+    }
+
     /// The value's bytes as they stood in the input: what hashes are taken over.
     pub const fn raw(self) -> &'a [u8] {
         self.raw

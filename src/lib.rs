@@ -12,6 +12,7 @@ pub mod compact; //  6- and 18-byte address lists
 pub mod text; //     a stranger's words, made safe for screens and file systems
 pub mod sorting; //  things put in order, with little program
 pub mod glob; //     patterns for paths: which files
+pub mod percent; //  what stands for itself in a URL
 pub mod peer_key; // what the owner of a torrent calls one connection
 pub mod json; //     JSON, written and read
 pub mod prometheus; // metrics as they are written
@@ -27,7 +28,7 @@ pub mod wire; // bytes become messages, and messages bytes
 pub mod http; // heads of requests read, heads of answers written
 
 // Judgement: pure; clock and chance are handed in.
-pub mod rate; //   speeds as moving averages, limits as buckets
+pub mod rate; //   speeds as moving averages, allowances of so many a second
 pub mod swarm; //  the addresses we know: source, last try, backoff, banned
 pub mod picker; // which piece next
 pub mod choker; // whom we upload to

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::dice::Dice;
 use crate::envelope::{Receiver, Sender, TryRecvError, unbounded};
 use crate::id::InfoHash;
-use crate::rate::Bucket;
+use crate::rate::Allowance;
 use crate::sys::{Doorbell, bind_shared_udp, multicast_from, multicast_interfaces, wait_any};
 use crate::thread;
 
@@ -24,7 +24,10 @@ pub use call::{Call, GROUP_V4, GROUP_V6, MAX_CALL_BYTES, PORT};
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Calls read a second: a network of hundreds calls far less often, each once a minute.
-const MAX_HEARD_PER_S: u64 = 50;
+const MAX_HEARD_PER_S: u32 = 50;
+
+/// Packets read before letters are looked at again: a flood doesn't keep us from ending.
+const PACKETS_A_ROUND: usize = 64;
 
 /// Hears of peers; false when it doesn't care any more.
 pub type Tell = Box<dyn Fn(Vec<SocketAddr>) -> bool + Send>;
@@ -99,7 +102,7 @@ struct Worker {
     inbox: Receiver<Letter>,
     bell: Arc<Doorbell>,
     pace: Pace,
-    heard: Bucket,
+    heard: Allowance,
     tell: HashMap<InfoHash, Tell>,
 }
 
@@ -117,7 +120,7 @@ impl Worker {
             inbox,
             bell,
             pace: Pace::new(&mut Dice::from_kernel()),
-            heard: Bucket::new(MAX_HEARD_PER_S),
+            heard: Allowance::new(MAX_HEARD_PER_S, MAX_HEARD_PER_S, Instant::now()),
             tell: HashMap::new(),
         }
     }
@@ -196,8 +199,9 @@ impl Worker {
         let mut buffer = [0; MAX_CALL_BYTES];
         let mut heard = Vec::new();
         for socket in &self.sockets {
-            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                if self.heard.take(now, 1).is_ok() {
+            for _ in 0..PACKETS_A_ROUND {
+                let Ok((length, from)) = socket.recv_from(&mut buffer) else { break };
+                if self.heard.take(now) {
                     heard.extend(Call::decode(&buffer[..length]).map(|call| (from, call)));
                 }
             }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use crate::id::InfoHash;
 use crate::metainfo::{MAX_NAME_BYTES, MAX_TRACKERS, MAX_WEB_SEEDS, Metainfo};
+use crate::percent::NOT_UNRESERVED;
 use crate::text;
 
 /// The longest link read, in bytes: far beyond any with a hundred trackers.
@@ -18,9 +19,6 @@ pub const MAX_PEERS: usize = 100;
 
 /// The most runs of a selection kept.
 pub const MAX_SELECTION: usize = 10_000;
-
-/// What stays as it is in a value: the unreserved characters of RFC 3986.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A magnet link. `Display` writes it, [`parse`](Self::parse) reads it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -187,7 +185,7 @@ impl fmt::Display for Magnet {
         let web_seeds = self.web_seeds.iter().map(|url| ("ws", url));
         let peers = self.peers.iter().map(|peer| ("x.pe", peer));
         for (key, value) in names.chain(trackers).chain(web_seeds).chain(peers) {
-            write!(f, "&{key}={}", utf8_percent_encode(value, ESCAPED))?;
+            write!(f, "&{key}={}", utf8_percent_encode(value, NOT_UNRESERVED))?;
         }
         for (at, run) in self.selection.iter().enumerate() {
             f.write_str(if at == 0 { "&so=" } else { "," })?;

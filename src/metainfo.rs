@@ -149,7 +149,7 @@ impl Info {
         let total = files.last().map_or(0, |file| file.offset + file.length);
         let geometry = Geometry::new(total, piece_length(info)?).map_err(TorrentError::Geometry)?;
         let hashes = hashes(pieces, geometry)?;
-        let private = info.get("private").and_then(Value::as_int::<i128>).is_some_and(|flag| flag != 0);
+        let private = info.get("private").is_some_and(Value::is_set);
         let source = prose(info, "source");
         let info_hash = InfoHash::new(sha1::digest(&raw));
         Ok(Self { info_hash, name, geometry, hashes, files, is_folder, private, source, raw })

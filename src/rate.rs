@@ -1,8 +1,6 @@
-//! Speeds as moving averages, limits as buckets. Amounts are bytes, speeds bytes per second.
+//! Speeds as moving averages, in bytes per second, and allowances of so many things a second.
 
 use std::time::{Duration, Instant};
-
-use crate::geometry::BLOCK_BYTES;
 
 /// How far back a [`Meter`] looks: long enough to be calm on a screen, short enough to notice a stall.
 pub const WINDOW: Duration = Duration::from_secs(5);
@@ -13,10 +11,6 @@ const CELLS: usize = 20;
 
 /// A meter younger than this would make a rate out of the clock's noise.
 const YOUNGEST: Duration = Duration::from_millis(1);
-
-/// How much of an unused limit a [`Bucket`] saves up: a tenth of a second's worth evens out the callers'
-/// rhythm, and no more than that ever comes in one burst.
-const BURST: Duration = Duration::from_millis(100);
 
 /// How fast bytes pass by, over the last [`WINDOW`]; over its whole life while it is younger than that, so
 /// that it is right from the first second on.
@@ -131,74 +125,49 @@ fn per_second(bytes: u64, took: Duration) -> u64 {
     (bytes as f64 / took.max(YOUNGEST).as_secs_f64()) as u64
 }
 
-/// A limit on how fast bytes may pass, shared by whoever asks it.
-///
-/// It is kept as the moment up to which the bytes granted so far have been paid for: one number, no drift,
-/// nothing to refill.
-#[derive(Clone, Debug)]
-pub struct Bucket {
-    rate_bytes_per_s: u64,
-    paid_until: Option<Instant>,
+/// So many things a second in the long run, and so many at once. What is above goes without.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    per_s: u32,
+    burst: u32,
+    /// Thousandths of a thing.
+    left: u32,
+    at: Instant,
 }
 
-impl Bucket {
-    /// A limit of so many bytes per second; 0 is no limit, as with every client's `--up` and `--down`.
-    pub const fn new(rate_bytes_per_s: u64) -> Self {
-        Self { rate_bytes_per_s, paid_until: None }
+impl Allowance {
+    /// All of `burst` is there to begin with.
+    pub const fn new(per_s: u32, burst: u32, now: Instant) -> Self {
+        Self { per_s, burst, left: burst * 1000, at: now }
     }
 
-    /// The limit, in bytes per second; 0 is none.
-    pub const fn limit(&self) -> u64 {
-        self.rate_bytes_per_s
-    }
-
-    /// Whether every wish is granted.
-    pub const fn is_unlimited(&self) -> bool {
-        self.rate_bytes_per_s == 0
-    }
-
-    /// Changes the limit; a debt made under the old one is paid off at the new speed.
-    pub fn set_limit(&mut self, now: Instant, rate_bytes_per_s: u64) {
-        let debt = self.paid_until.map_or(Duration::ZERO, |paid| paid.saturating_duration_since(now));
-        let bytes = debt.as_secs_f64() * self.rate_bytes_per_s as f64;
-        self.rate_bytes_per_s = rate_bytes_per_s;
-        self.paid_until = (bytes > 0.0 && rate_bytes_per_s > 0).then(|| now + self.time_for(bytes as u64));
-    }
-
-    /// May `wanted` bytes pass? Grants some of them, all if the limit allows it, but at least a block where
-    /// there is anything to grant, since nobody can ask for less; the overdraft is waited for afterwards.
-    ///
-    /// # Errors
-    /// Nothing may pass now; the moment from which it is worth asking again.
-    pub fn take(&mut self, now: Instant, wanted: u32) -> Result<u32, Instant> {
-        if self.is_unlimited() || wanted == 0 {
-            return Ok(wanted);
+    /// Whether one more may pass now.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.at).min(Duration::from_secs(600));
+        let gained = (passed.as_millis() as u32).saturating_mul(self.per_s);
+        // Less than a thousandth stays on the clock.
+        if gained > 0 {
+            self.left = self.left.saturating_add(gained).min(self.burst * 1000);
+            self.at = now;
         }
-        let paid = self.paid_until.unwrap_or(now).max(now.checked_sub(BURST).unwrap_or(now));
-        if paid > now {
-            return Err(paid);
+        let enough = self.left >= 1000;
+        if enough {
+            self.left -= 1000;
         }
-        let credit = (now - paid).as_secs_f64() * self.rate_bytes_per_s as f64;
-        let granted = wanted.min((credit as u32).max(BLOCK_BYTES));
-        self.paid_until = Some(paid + self.time_for(u64::from(granted)));
-        Ok(granted)
+        enough
     }
 
-    /// Gives back what was granted and then not used.
-    pub fn put_back(&mut self, unused: u32) {
-        if let Some(paid) = self.paid_until.filter(|_| !self.is_unlimited()) {
-            self.paid_until = paid.checked_sub(self.time_for(u64::from(unused))).or(Some(paid));
-        }
-    }
-
-    fn time_for(&self, bytes: u64) -> Duration {
-        Duration::from_secs_f64(bytes as f64 / self.rate_bytes_per_s as f64)
+    /// Whether all of it is there again.
+    pub fn is_whole(&self, now: Instant) -> bool {
+        let wanting = self.burst * 1000 - self.left;
+        now.saturating_duration_since(self.at).as_millis() * u128::from(self.per_s) >= u128::from(wanting)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::BLOCK_BYTES;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -283,71 +252,18 @@ mod tests {
         assert_eq!(meter.total(), 1000);
     }
 
-    /// What passes a bucket in `span` when it is asked for `wish` bytes again and again.
-    fn pass(bucket: &mut Bucket, from: Instant, span: Duration, wish: u32) -> u64 {
-        let (mut now, mut passed) = (from, 0);
-        while now < from + span {
-            match bucket.take(now, wish) {
-                Ok(granted) => {
-                    assert!(granted > 0 && granted <= wish);
-                    passed += u64::from(granted);
-                    now += MS / 10;
-                }
-                Err(when) => {
-                    assert!(when > now, "asking again at once can't help");
-                    now = when;
-                }
-            }
-        }
-        passed
-    }
-
     #[test]
-    fn the_limit_is_kept_for_slow_and_fast_lines_and_any_wish() {
-        for limit in [1000_u64, 50_000, 4 << 20, 300 << 20] {
-            for wish in [1000, BLOCK_BYTES, 1 << 20] {
-                let start = Instant::now();
-                let span = Duration::from_secs(60);
-                let passed = pass(&mut Bucket::new(limit), start, span, wish);
-                let due = limit * 60;
-                let slack = due / 50 + u64::from(BLOCK_BYTES);
-                // A wish of 1000 bytes every tenth of a millisecond asks for no more than 10 MB/s.
-                let due = due.min(u64::from(wish) * 600_000);
-                assert!(passed.abs_diff(due) <= slack, "{passed} of {due} at {limit}/s by {wish}");
-            }
-        }
-    }
-
-    #[test]
-    fn no_burst_follows_a_pause_and_no_tenth_of_a_second_is_crowded() {
-        let limit = 10_u64 << 20;
-        let mut bucket = Bucket::new(limit);
+    fn an_allowance_is_kept_in_the_long_run_and_no_burst_is_larger() {
         let start = Instant::now();
-        pass(&mut bucket, start, Duration::from_secs(1), BLOCK_BYTES);
-        let after_pause = start + Duration::from_secs(100);
-        let at_once = pass(&mut bucket, after_pause, MS, 1 << 20);
-        assert!(at_once <= limit / 10 + (1 << 20), "{at_once}");
-        pass(&mut bucket, after_pause + 100 * MS, 100 * MS, BLOCK_BYTES);
-        for tenth in 2..20 {
-            let passed = pass(&mut bucket, after_pause + 100 * tenth * MS, 100 * MS, BLOCK_BYTES);
-            assert!(passed <= limit / 10 + 2 * u64::from(BLOCK_BYTES), "{passed} in tenth {tenth}");
-        }
-    }
-
-    #[test]
-    fn no_limit_is_none_and_can_become_one() {
-        let now = Instant::now();
-        let mut bucket = Bucket::new(0);
-        assert!(bucket.is_unlimited());
-        assert_eq!(bucket.take(now, u32::MAX), Ok(u32::MAX));
-        bucket.set_limit(now, 1);
-        assert_eq!(bucket.take(now, 5), Ok(5));
-        assert_eq!(bucket.take(now, 5), Err(now + 5000 * MS));
-        bucket.set_limit(now, 5);
-        assert_eq!(bucket.take(now, 5), Err(now + 1000 * MS), "the debt is paid off five times as fast");
-        bucket.put_back(5);
-        assert_eq!(bucket.take(now, 5), Ok(5), "unused bytes were never owed");
-        bucket.set_limit(now, 0);
-        assert_eq!(bucket.take(now, 5), Ok(5));
+        let mut allowance = Allowance::new(50, 10, start);
+        let passed = |allowance: &mut Allowance, from: u32, to: u32| {
+            (from..to).filter(|ms| allowance.take(start + *ms * MS)).count()
+        };
+        assert_eq!((0..100).filter(|_| allowance.take(start)).count(), 10);
+        assert!(!allowance.is_whole(start));
+        assert!((480..=500).contains(&passed(&mut allowance, 0, 10_000)));
+        assert!(allowance.is_whole(start + 10_200 * MS));
+        let later = start + Duration::from_secs(3600);
+        assert_eq!((0..100).filter(|_| allowance.take(later)).count(), 10, "no pause is saved up");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use ureq::Agent;
 use ureq::http::Response;
 
@@ -20,6 +20,7 @@ use crate::metainfo::Info;
 use crate::peer::throttle::Throttle;
 use crate::peer::{FromPeer, Job, Leash, Letter, PeerError, ToPeer, Traffic, Unfinished};
 use crate::peer_key::PeerKey;
+use crate::percent::{NOT_UNRESERVED, clean_url};
 use crate::sys::Doorbell;
 use crate::text::system_words;
 use crate::thread;
@@ -44,13 +45,6 @@ const MAX_SKIPPED_BYTES: u64 = 4 * 1024 * 1024;
 
 /// So many bytes are read for nothing in all: what the largest such file costs in pieces of 64 KiB, each asked for alone.
 const MAX_SKIPPED_IN_ALL: u64 = 128 * 1024 * 1024;
-
-/// What stays as it is in a component of a path (RFC 3986).
-const IN_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// What a URL from a torrent may hold though no URL may: encoded rather than refused.
-const NOT_IN_URL: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
 
 /// What a web seed's thread needs to know.
 #[derive(Clone, Debug)]
@@ -84,8 +78,8 @@ pub fn start(
     let traffic = Arc::new(Traffic::default());
     // The thread waits for letters or for the server; nobody hears the bell.
     let leash = Leash::new(letters, Arc::new(Doorbell::new()?), Arc::clone(&traffic));
+    let tell = leash.teller(key, tell);
     let last_word = tell.clone();
-    let tell = move |what| tell(Letter { key, what });
     let agent = agent(source.bind, |config| {
         config
             .max_redirects(MAX_REDIRECTS)
@@ -109,7 +103,7 @@ pub fn start(
         "web seed",
         move || worker.run(),
         move |end| {
-            last_word(Letter { key, what: FromPeer::Left(end.unwrap_or_else(PeerError::Bug)) });
+            last_word(FromPeer::Left(end.unwrap_or_else(PeerError::Bug)));
         },
     )?;
     Ok(leash)
@@ -398,7 +392,7 @@ fn parts(info: &Info, range: Range) -> Vec<Part> {
 /// Where a file is, under the rules of BEP 19: a URL that ends in a slash stands for the folder around the
 /// torrent; one that doesn't is a single file itself, or the folder all the same.
 fn file_url(url: &str, info: &Info, file: usize) -> String {
-    let mut whole = utf8_percent_encode(url, NOT_IN_URL).to_string();
+    let mut whole = clean_url(url);
     if !info.is_folder && !whole.ends_with('/') {
         return whole;
     }
@@ -407,7 +401,7 @@ fn file_url(url: &str, info: &Info, file: usize) -> String {
     }
     let components = std::iter::once(&info.name).chain(&info.files[file].path);
     let components: Vec<String> =
-        components.map(|component| utf8_percent_encode(component, IN_COMPONENT).to_string()).collect();
+        components.map(|component| utf8_percent_encode(component, NOT_UNRESERVED).to_string()).collect();
     whole + &components.join("/")
 }
 

@@ -3,13 +3,13 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use common::link::{EXTENDED, Link, Message};
+use common::link::{EXTENDED, Link, Message, fresh_peer_id};
 use common::{
     Character, Ended, Folder, Informer, Rill, Running, Seeder, Seeding, Telling, Torrent, compact,
-    fresh_listener, wait_until,
+    fresh_address, fresh_listener, wait_until,
 };
 
 /// Two MiB in pieces of one KiB: the metadata has 40 KiB, three pieces.
@@ -163,8 +163,13 @@ fn private() -> Torrent {
 
 /// The number under which a rill wants to hear of peers, if at all.
 fn pex_number(hello: &[u8]) -> Option<u8> {
-    let at = hello.windows(9).position(|window| window == b"6:ut_pexi")?;
-    Some(hello[at + 9] - b'0')
+    number_of(hello, b"6:ut_pexi")
+}
+
+/// The number of one digit that follows this text.
+fn number_of(hello: &[u8], text: &[u8]) -> Option<u8> {
+    let at = hello.windows(text.len()).position(|window| window == text)?;
+    Some(hello[at + text.len()] - b'0')
 }
 
 /// Names a third peer to a rill, under this number of PEX or the rill's own; gives all that must stay alive, with
@@ -206,4 +211,33 @@ fn of_a_private_torrent_nobody_is_told() {
     while let Some(message) = link.hear(Duration::from_secs(3)).unwrap() {
         assert!(!matches!(message, Message::Extended(1, _)), "told of peers: {message:?}");
     }
+}
+
+#[test]
+fn whom_a_peer_has_named_is_let_go_once_the_torrent_turns_out_to_be_private() {
+    let (torrent, folder) = (private(), Folder::new("turns-private"));
+    let third = Seeder::start(&torrent, Character::NeverUnchokes);
+    let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
+    let link = format!("magnet:?xt=urn:btih:{}&x.pe={}", torrent.hex(), listener.local_addr().unwrap());
+    let _rill = Rill::new(["get", &link, "--dir"]).arg(folder.path()).start();
+    let (stream, _) = listener.accept().unwrap();
+    let mut link = Link::shake(stream, torrent.info_hash, EXTENDED, fresh_peer_id()).unwrap();
+    let size = torrent.info.len();
+    let hello = format!("d1:md11:ut_metadatai3e6:ut_pexi1ee13:metadata_sizei{size}ee");
+    link.say(&Message::Extended(0, hello.into_bytes())).unwrap();
+    let Ok(Message::Extended(_, hello)) = link.hear_until(|said| matches!(said, Message::Extended(0, _)))
+    else {
+        panic!("the rill says what it speaks")
+    };
+    let payload = [&b"d5:added6:"[..], &compact(&third.address), b"7:added.f1:\0e"].concat();
+    link.say(&Message::Extended(pex_number(&hello).unwrap(), payload)).unwrap();
+    wait_until("the rill should dial whom it was told of", || third.shaken() > 0);
+    link.hear_until(|said| matches!(said, Message::Extended(3, _))).expect("it asks for the metadata");
+    let head = format!("d8:msg_typei1e5:piecei0e10:total_sizei{size}ee").into_bytes();
+    let number = number_of(&hello, b"11:ut_metadatai").unwrap();
+    link.say(&Message::Extended(number, [head, torrent.info.clone()].concat())).unwrap();
+    wait_until("the rill should let go whom a peer has named", || third.guests() == 0);
+    // Whom the link has named may stay.
+    link.say(&Message::Have(0)).unwrap();
+    link.hear_until(|said| *said == Message::Interested).expect("the rill should stay with us");
 }

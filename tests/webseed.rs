@@ -4,7 +4,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Answer, Character, Ended, Folder, Manner, Rill, Seeder, Torrent, Tracker, WebServer};
+use common::link::{EXTENDED, Link, Message};
+use common::{
+    Answer, Character, Ended, Folder, Manner, Rill, Seeder, Torrent, Tracker, WebServer, fresh_listener,
+    wait_until,
+};
 
 const PIECE: usize = 64 << 10;
 
@@ -158,4 +162,19 @@ fn a_fast_peer_makes_them_needless() {
     right.unwrap();
     assert_eq!(seeder.sent(), torrent.bytes.len() as u64);
     assert_eq!(server.requests(), 0, "a fast peer was there");
+}
+
+#[test]
+fn they_take_no_place_from_peers() {
+    let (torrent, folder) = (small(), Folder::new("webseed"));
+    let server = WebServer::start(&torrent, Manner::Silent);
+    let file = folder.write("x.torrent", &torrent.encode_with_web_seeds(&[&server.url()]));
+    let address = fresh_listener();
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let get =
+        Rill::get(&file, &folder.join("out")).args(["--bind", &ip, "--port", &port, "--max-peers", "1"]);
+    let _get = get.start();
+    wait_until("the server should be asked", || server.requests() > 0);
+    let link = Link::dial(address, &torrent, EXTENDED).unwrap();
+    link.hear_until(|message| matches!(message, Message::Extended(0, _))).expect("there is a place");
 }

@@ -20,7 +20,8 @@ use crate::sorting::{sort, sort_by_key};
 /// How often slots are given out anew by merit: shorter, and TCP wouldn't show what a peer can do.
 pub const REVIEW: Duration = Duration::from_secs(10);
 
-/// How long a peer drawn by lot has its slot: time enough to get a piece and give some of it back.
+/// How often lots are drawn anew: time enough to get a piece and give some of it back. Who was drawn in between, for a slot
+/// that became free, keeps it for a [`REVIEW`] at the least.
 pub const OPTIMISTIC: Duration = Duration::from_secs(30);
 
 /// A peer that has given nothing for so long although we want something is owed nothing.

@@ -195,7 +195,7 @@ impl Packet {
         let body = match packet.get("y").and_then(Value::as_bytes) {
             Some(b"q") => Body::Query {
                 id: id_in(packet.get("a"), "id")?,
-                read_only: flag(packet.get("ro")),
+                read_only: packet.get("ro").is_some_and(Value::is_set),
                 ask: Ask::decode(packet)?,
             },
             Some(b"r") => Body::Answer(Box::new(Answer::decode(packet)?)),
@@ -251,11 +251,11 @@ impl Ask {
             b"get_peers" => Self::GetPeers {
                 info_hash: info_hash()?,
                 want: want(),
-                scrape: flag(of("scrape")),
-                no_seeds: flag(of("noseed")),
+                scrape: of("scrape").is_some_and(Value::is_set),
+                no_seeds: of("noseed").is_some_and(Value::is_set),
             },
             b"announce_peer" => {
-                let implied = flag(of("implied_port"));
+                let implied = of("implied_port").is_some_and(Value::is_set);
                 let port = of("port").and_then(Value::as_int::<u16>).filter(|port| *port != 0);
                 if !implied && port.is_none() {
                     return Err(KrpcError::Argument("port"));
@@ -265,7 +265,7 @@ impl Ask {
                     info_hash: info_hash()?,
                     port: port.filter(|_| !implied),
                     token: token.to_vec(),
-                    seed: flag(of("seed")),
+                    seed: of("seed").is_some_and(Value::is_set),
                 }
             }
             _ => Self::Unknown,
@@ -359,10 +359,6 @@ fn refusal(packet: Value<'_>) -> Body {
 fn id_in(dict: Option<Value<'_>>, key: &'static str) -> Result<NodeId, KrpcError> {
     let id = dict.and_then(|dict| dict.get(key)).and_then(Value::as_bytes).and_then(NodeId::from_slice);
     id.ok_or(KrpcError::Key(key))
-}
-
-fn flag(value: Option<Value<'_>>) -> bool {
-    value.and_then(Value::as_int::<i64>).is_some_and(|number| number != 0)
 }
 
 fn contacts(bytes: &[u8], address_bytes: usize) -> impl Iterator<Item = Contact> + '_ {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::rate::Allowance;
+
 /// Queries answered to one address, a second in the long run: a look-up asks a node a handful of things.
 const PER_HOST_PER_S: u32 = 10;
 
@@ -26,34 +28,10 @@ pub struct Limiter {
     swept: Instant,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Allowance {
-    /// Thousandths of a query.
-    left: u32,
-    at: Instant,
-}
-
-impl Allowance {
-    fn take(&mut self, per_s: u32, burst: u32, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.at).min(Duration::from_secs(600));
-        let gained = (passed.as_millis() as u32).saturating_mul(per_s);
-        // Less than a thousandth stays on the clock.
-        if gained > 0 {
-            self.left = self.left.saturating_add(gained).min(burst * 1000);
-            self.at = now;
-        }
-        let enough = self.left >= 1000;
-        if enough {
-            self.left -= 1000;
-        }
-        enough
-    }
-}
-
 impl Limiter {
     /// Nobody has asked yet.
     pub fn new(now: Instant) -> Self {
-        Self { all: Allowance { left: ALL_PER_S * 1000, at: now }, hosts: HashMap::new(), swept: now }
+        Self { all: Allowance::new(ALL_PER_S, ALL_PER_S, now), hosts: HashMap::new(), swept: now }
     }
 
     /// Whether a query from this address is answered now.
@@ -62,12 +40,12 @@ impl Limiter {
             self.sweep(now);
         }
         if self.hosts.len() < MAX_HOSTS || self.hosts.contains_key(&ip) {
-            let fresh = Allowance { left: HOST_BURST * 1000, at: now };
-            if !self.hosts.entry(ip).or_insert(fresh).take(PER_HOST_PER_S, HOST_BURST, now) {
+            let fresh = Allowance::new(PER_HOST_PER_S, HOST_BURST, now);
+            if !self.hosts.entry(ip).or_insert(fresh).take(now) {
                 return false;
             }
         }
-        self.all.take(ALL_PER_S, ALL_PER_S, now)
+        self.all.take(now)
     }
 
     /// Forgets those who would have their whole allowance again; at most once a second.
@@ -76,8 +54,7 @@ impl Limiter {
             return;
         }
         self.swept = now;
-        let refilled = Duration::from_secs((HOST_BURST / PER_HOST_PER_S).into());
-        self.hosts.retain(|_, host| now.saturating_duration_since(host.at) < refilled);
+        self.hosts.retain(|_, host| !host.is_whole(now));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The thread that owns the DHT's sockets and tables, and the handle by which torrents speak to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -27,6 +27,12 @@ pub const ROUTERS: [(&str, u16); 4] = [
 
 /// Packets read before letters and deadlines are looked at again.
 const PACKETS_A_ROUND: usize = 64;
+
+/// Names looked up at once, each on a thread of its own: one may hang for half a minute.
+const MAX_LOOK_UPS: usize = 8;
+
+/// Names that wait to be looked up: those of some torrents, which name a hundred at the most.
+const MAX_WAITING: usize = 1000;
 
 /// What a node is started with.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +70,8 @@ impl fmt::Debug for Dht {
 enum Letter {
     Find { info_hash: InfoHash, port: Option<u16>, tell: Tell },
     Forget(InfoHash),
-    Entry(SocketAddr),
+    Host(String, u16),
+    LookedUp(Told, Vec<SocketAddr>),
     Node(SocketAddr),
     OurIp(IpAddr),
     Nodes(Sender<Vec<SocketAddr>>),
@@ -81,8 +88,13 @@ impl Dht {
         let port = sockets[0].local_addr()?.port();
         let (letters, inbox) = unbounded();
         let bell = Arc::new(Doorbell::new()?);
-        let post = Post { letters: letters.clone(), bell: Arc::clone(&bell) };
-        thread::spawn("dht", move || Worker::new(sockets, config, inbox, post).run(), drop)?;
+        let look_ups = LookUps {
+            letters: letters.clone(),
+            bell: Arc::clone(&bell),
+            waiting: VecDeque::new(),
+            running: 0,
+        };
+        thread::spawn("dht", move || Worker::new(sockets, config, inbox, look_ups).run(), drop)?;
         Ok(Self { letters, bell, port })
     }
 
@@ -114,7 +126,7 @@ impl Dht {
 
     /// A node that a torrent named (BEP 5's `nodes`); its name is looked up on a thread of its own.
     pub fn add_host(&self, host: &str, port: u16) {
-        Post { letters: self.letters.clone(), bell: Arc::clone(&self.bell) }.look_up(host.into(), port);
+        self.put(Letter::Host(host.into(), port));
     }
 
     /// Someone we trust sees us at this address (BEP 42).
@@ -142,25 +154,50 @@ impl Drop for Dht {
     }
 }
 
-/// Puts letters of look-ups in.
-#[derive(Clone)]
-struct Post {
+/// Names that are looked up, a few at a time, however long that takes.
+struct LookUps {
     letters: Sender<Letter>,
     bell: Arc<Doorbell>,
+    waiting: VecDeque<(String, u16, Told)>,
+    running: usize,
 }
 
-impl Post {
-    /// Looks a name up, however long that takes; the addresses become entry points.
-    fn look_up(&self, host: String, port: u16) {
-        let post = self.clone();
-        let look_up = move || {
-            for address in (host.as_str(), port).to_socket_addrs().into_iter().flatten() {
-                let _ = post.letters.send(Letter::Entry(address));
-            }
-            post.bell.ring();
-        };
-        // Without room for a thread there is one entry point less.
-        let _ = thread::spawn("look-up", look_up, drop);
+/// Who told us of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    /// Whoever started us.
+    Given,
+    /// A torrent.
+    Named,
+}
+
+impl LookUps {
+    fn add(&mut self, host: String, port: u16, told: Told) {
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push_back((host, port, told));
+        }
+        self.go_on();
+    }
+
+    /// One has come to its end.
+    fn ended(&mut self) {
+        self.running -= 1;
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        while self.running < MAX_LOOK_UPS
+            && let Some((host, port, told)) = self.waiting.pop_front()
+        {
+            let (letters, bell) = (self.letters.clone(), Arc::clone(&self.bell));
+            let look_up = move || (host.as_str(), port).to_socket_addrs().into_iter().flatten().collect();
+            let tell = move |end: Result<Vec<SocketAddr>, String>| {
+                let _ = letters.send(Letter::LookedUp(told, end.unwrap_or_default()));
+                bell.ring();
+            };
+            // Without room for a thread there is one entry point less.
+            self.running += usize::from(thread::spawn("look-up", look_up, tell).is_ok());
+        }
     }
 }
 
@@ -168,7 +205,7 @@ struct Worker {
     sockets: Vec<UdpSocket>,
     engine: Engine,
     inbox: Receiver<Letter>,
-    post: Post,
+    look_ups: LookUps,
     tell: HashMap<InfoHash, Tell>,
     /// Where to enter the network, and from when on.
     bootstrap: Vec<(String, u16)>,
@@ -176,7 +213,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(sockets: Vec<UdpSocket>, config: DhtConfig, inbox: Receiver<Letter>, post: Post) -> Self {
+    fn new(sockets: Vec<UdpSocket>, config: DhtConfig, inbox: Receiver<Letter>, look_ups: LookUps) -> Self {
         let now = Instant::now();
         let has = |v4: bool| {
             let is = |socket: &UdpSocket| socket.local_addr().is_ok_and(|address| address.is_ipv4() == v4);
@@ -189,7 +226,8 @@ impl Worker {
         let mut engine = Engine::new(role, Secret::new(secret), Dice::from_kernel(), now);
         config.saved.iter().for_each(|address| engine.add_entry(*address, now));
         let enter_at = Some(now + config.patience);
-        Self { sockets, engine, inbox, post, tell: HashMap::new(), bootstrap: config.bootstrap, enter_at }
+        let (tell, bootstrap) = (HashMap::new(), config.bootstrap);
+        Self { sockets, engine, inbox, look_ups, tell, bootstrap, enter_at }
     }
 
     fn run(mut self) {
@@ -203,7 +241,7 @@ impl Worker {
             if self.enter_at.is_some_and(|at| at <= now) {
                 self.enter_at = None;
                 for (host, port) in std::mem::take(&mut self.bootstrap) {
-                    self.enter_by(host, port, now);
+                    self.hear_of(host, port, Told::Given, now);
                 }
             }
             self.engine.tick(now);
@@ -212,15 +250,22 @@ impl Worker {
             let wake = self.enter_at.map_or(wake, |at| at.min(wake));
             let wait = wake.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             let sockets: Vec<_> = self.sockets.iter().map(AsFd::as_fd).collect();
-            wait_any(&sockets, &self.post.bell, wait);
+            wait_any(&sockets, &self.look_ups.bell, wait);
         }
     }
 
     /// A plain address needs no look-up, and no thread.
-    fn enter_by(&mut self, host: String, port: u16, now: Instant) {
+    fn hear_of(&mut self, host: String, port: u16, told: Told, now: Instant) {
         match host.parse::<IpAddr>() {
-            Ok(ip) => self.engine.add_entry(SocketAddr::new(ip, port), now),
-            Err(_) => self.post.look_up(host, port),
+            Ok(ip) => self.found(told, SocketAddr::new(ip, port), now),
+            Err(_) => self.look_ups.add(host, port, told),
+        }
+    }
+
+    fn found(&mut self, told: Told, address: SocketAddr, now: Instant) {
+        match told {
+            Told::Given => self.engine.add_entry(address, now),
+            Told::Named => self.engine.add_node(address, now),
         }
     }
 
@@ -234,7 +279,11 @@ impl Worker {
                     self.engine.find(info_hash, port, now);
                 }
                 Ok(Letter::Forget(info_hash)) => self.forget(info_hash),
-                Ok(Letter::Entry(address)) => self.engine.add_entry(address, now),
+                Ok(Letter::Host(host, port)) => self.hear_of(host, port, Told::Named, now),
+                Ok(Letter::LookedUp(told, addresses)) => {
+                    addresses.into_iter().for_each(|address| self.found(told, address, now));
+                    self.look_ups.ended();
+                }
                 Ok(Letter::Node(address)) => self.engine.add_node(address, now),
                 Ok(Letter::OurIp(ip)) => self.engine.our_ip(ip, now),
                 Ok(Letter::Nodes(asker)) => {

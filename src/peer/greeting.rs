@@ -295,7 +295,7 @@ impl Deadline {
         stream.write_all(bytes).or_else(|error| self.judge(error))
     }
 
-    /// A time-out is looked at again against the clock; all else ends the connection.
+    /// The socket waits until the deadline, so a time-out is its end, as is all else but an interruption.
     fn judge(self, error: io::Error) -> Result<(), PeerError> {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(PeerError::Slow(self.limit)),

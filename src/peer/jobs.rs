@@ -112,6 +112,16 @@ impl Jobs {
         Some(active.block(block))
     }
 
+    /// This block, just given by [`ask`](Self::ask), isn't asked for after all.
+    pub fn unask(&mut self, range: Range) {
+        let Some(slot) = self.find(range.piece.get(), range.begin, range.length) else { return };
+        let Some(active) = self.queue.iter_mut().find(|active| active.serial == slot.serial) else { return };
+        active.asked &= !(1 << slot.block);
+        self.in_flight -= 1;
+        self.unasked += 1;
+        self.asked_whole = 0;
+    }
+
     /// The block asked for under these three numbers, if it hasn't come yet.
     pub fn find(&self, index: u32, begin: u32, length: u32) -> Option<Slot> {
         self.queue.iter().find_map(|active| {
@@ -304,6 +314,20 @@ mod tests {
         assert!(asked(&mut jobs, &only_second).is_empty());
         assert_eq!(asked(&mut jobs, &|_| true), [0, 0, 1, 1, 3, 3]);
         assert_eq!(jobs.unasked(), 0);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_after_all_is_asked_for_next() {
+        let mut jobs = Jobs::default();
+        jobs.push(job(0, 0, BLOCK_BYTES));
+        jobs.push(job(1, 0, 2 * BLOCK_BYTES));
+        for begin in [(0, 0), (1, 0), (1, BLOCK_BYTES)] {
+            let range = jobs.ask(|_| true).unwrap();
+            jobs.unask(range);
+            assert_eq!(jobs.ask(|_| true), Some(range));
+            assert_eq!((range.piece.get(), range.begin), begin);
+        }
+        assert_eq!((jobs.in_flight(), jobs.unasked(), jobs.ask(|_| true)), (3, 0, None));
     }
 
     #[test]

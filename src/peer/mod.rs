@@ -7,6 +7,7 @@ pub mod jobs; //       the jobs at hand, block by block
 pub mod intake; //     from the socket into jobs
 pub mod pace; //       how many requests to keep in flight
 pub mod throttle; //   speed limits over all peers together
+pub mod unheard; //   letters that the owner hasn't read yet
 pub mod seats; //      the connections that all torrents may hold together
 pub mod error; //      why a connection ended
 pub mod greeting; //   from a socket to a link: encryption, handshake
@@ -33,6 +34,7 @@ use crate::wire::extension::ExtensionHandshake;
 
 pub use error::PeerError;
 pub use jobs::Unfinished;
+use unheard::Unheard;
 
 /// A part of a piece to be fetched, with the memory its bytes go to.
 #[derive(Debug)]
@@ -101,6 +103,8 @@ pub enum FromPeer {
     Pieces(Bitfield),
     /// It has one more piece.
     Have(PieceIndex),
+    /// It has this piece no longer (BEP 54).
+    Lost(PieceIndex),
     /// It chokes us, or no longer. All jobs have been given back when it does.
     Chokes(bool),
     /// It wants something of ours, or no longer.
@@ -173,12 +177,37 @@ pub struct Leash {
     letters: Option<Sender<ToPeer>>,
     bell: Arc<Doorbell>,
     traffic: Arc<Traffic>,
+    unheard: Arc<Unheard>,
 }
 
 impl Leash {
     /// The owner's end of these.
     pub fn new(letters: Sender<ToPeer>, bell: Arc<Doorbell>, traffic: Arc<Traffic>) -> Self {
-        Self { letters: Some(letters), bell, traffic }
+        Self { letters: Some(letters), bell, traffic, unheard: Arc::default() }
+    }
+
+    /// How the thread tells the owner: by `tell`, and what is told is counted until it was [`heard`](Self::heard).
+    pub fn teller<T>(&self, key: PeerKey, tell: T) -> impl Fn(FromPeer) -> bool + Clone + Send + use<T>
+    where
+        T: Fn(Letter) -> bool + Clone + Send,
+    {
+        let unheard = Arc::clone(&self.unheard);
+        move |what| {
+            unheard.told(&what);
+            tell(Letter { key, what })
+        }
+    }
+
+    /// What the thread has told that wasn't heard yet.
+    pub fn unheard(&self) -> &Arc<Unheard> {
+        &self.unheard
+    }
+
+    /// The owner reads this letter of the thread's.
+    pub fn heard(&self, what: &FromPeer) {
+        if self.unheard.heard(what) {
+            self.bell.ring();
+        }
     }
 
     /// Tells the thread something. A thread that has ended hears nothing, and has said so already.

@@ -65,13 +65,14 @@ pub fn start(
     let bell = Arc::new(Doorbell::new()?);
     let traffic = Arc::new(Traffic::default());
     let leash = Leash::new(letters, Arc::clone(&bell), Arc::clone(&traffic));
+    let tell = leash.teller(key, tell);
     let last_word = tell.clone();
-    let tell = move |what| tell(Letter { key, what });
     let terms = Terms {
         tell: Box::new(tell),
         orders,
         bell,
         traffic,
+        unheard: Arc::clone(leash.unheard()),
         down: Arc::clone(&company.down),
         up: Arc::clone(&company.up),
         extensions: company.extensions(),
@@ -89,7 +90,7 @@ pub fn start(
             Err(error) => error,
         },
         move |end| {
-            last_word(Letter { key, what: FromPeer::Left(end.unwrap_or_else(PeerError::Bug)) });
+            last_word(FromPeer::Left(end.unwrap_or_else(PeerError::Bug)));
         },
     )?;
     Ok(leash)
@@ -100,6 +101,7 @@ impl Company {
         ExtensionHandshake {
             ut_metadata: Some(extension::UT_METADATA),
             ut_pex: self.pex.then_some(extension::UT_PEX),
+            lt_donthave: Some(extension::LT_DONTHAVE),
             version: Some(extension::VERSION.into()),
             listen_port: (self.port != 0).then_some(self.port),
             upload_only: self.upload_only,

@@ -97,8 +97,8 @@ impl Upload {
     /// Sends as much as the socket takes, a turn's worth at most.
     ///
     /// # Errors
-    /// When the connection broke, or our own file can't be read: then this peer is let go, and the owner
-    /// learns of the file by other ways.
+    /// When the connection broke, or our own file can't be read: the owner hears of that as this thread's end, and stops
+    /// the torrent.
     pub fn pump(
         &mut self,
         link: &mut Link,

@@ -15,11 +15,12 @@ use super::jobs::Jobs;
 use super::link::Link;
 use super::pace::Pace;
 use super::throttle::Throttle;
+use super::unheard::Unheard;
 use super::upload::{MAX_QUEUED, Pause, Upload};
 use super::{FromPeer, Job, PeerError, Share, ToPeer, Traffic};
 use crate::bitfield::Bitfield;
 use crate::geometry::{BLOCK_BYTES, Geometry, PieceIndex, Range};
-use crate::sys::Doorbell;
+use crate::sys::{Doorbell, wait_any};
 use crate::wire::allowed_fast::{ALLOWED_FAST_PIECES, allowed_fast};
 use crate::wire::extension::{self, ExtensionHandshake};
 use crate::wire::message::Message;
@@ -35,6 +36,13 @@ const SILENCE: Duration = Duration::from_secs(150);
 /// on loopback has 64 KiB.
 const LAST_BLOCKS: u32 = 8;
 
+/// Words that may wait for a peer to read them, in bytes, beside the `have`s of all pieces: each rejected request is one,
+/// and whoever asks on and reads nothing could fill the memory. Ten times what a peer that reads ever leaves waiting.
+const MAX_WAITING: usize = 1024 * 1024;
+
+/// A `have` as it goes over the wire.
+const HAVE_BYTES: usize = 9;
+
 /// What stays the same for as long as the thread lives.
 pub struct Terms {
     /// Tells the owner something; false when the owner is gone.
@@ -45,6 +53,8 @@ pub struct Terms {
     pub bell: Arc<Doorbell>,
     /// Counts what goes each way.
     pub traffic: Arc<Traffic>,
+    /// Counts what the owner was told and hasn't heard.
+    pub unheard: Arc<Unheard>,
     /// Limits what comes in, over all peers.
     pub down: Arc<Throttle>,
     /// Limits what goes out, over all peers.
@@ -63,6 +73,8 @@ pub struct Worker {
     fetch: Fetch,
     upload: Upload,
     early: Early,
+    /// The owner was told enough for now: the peer isn't listened to until it has heard.
+    told_enough: bool,
     heard_at: Instant,
     said_at: Instant,
     scratch: Vec<u8>,
@@ -127,6 +139,7 @@ impl Worker {
             fetch: Fetch::default(),
             upload: Upload::default(),
             early: Early::default(),
+            told_enough: false,
             heard_at: now,
             said_at: now,
             scratch: Vec::new(),
@@ -145,13 +158,25 @@ impl Worker {
     fn live(&mut self) -> Result<Infallible, PeerError> {
         loop {
             self.hear_owner()?;
-            while self.hear_one()? {}
+            self.told_enough = self.terms.unheard.is_enough();
+            while !self.told_enough && self.hear_one()? {}
             self.tell_of_filled()?;
             self.count();
             let throttled = self.ask();
             let pause = self.send()?;
+            self.mind_deafness()?;
             self.sleep(throttled, pause)?;
         }
+    }
+
+    /// Ends the connection to a peer that makes us talk and doesn't read what we say.
+    fn mind_deafness(&self) -> Result<(), PeerError> {
+        let waiting = self.link.waiting();
+        let pieces = self.geometry().map_or(0, |geometry| geometry.pieces() as usize);
+        if waiting <= MAX_WAITING + HAVE_BYTES * pieces {
+            return Ok(());
+        }
+        Err(PeerError::Rude(format!("asks on and leaves {waiting} bytes of answers unread")))
     }
 
     /// Sleeps until something happens, and reads what has come.
@@ -174,6 +199,12 @@ impl Worker {
         };
         for limit in [throttled, wait].into_iter().flatten() {
             timeout = timeout.min(limit);
+        }
+        if self.told_enough {
+            // Whatever comes of the socket meanwhile can wait, and its silence would be ours.
+            wait_any(&[], &self.terms.bell, timeout);
+            self.heard_at = Instant::now();
+            return Ok(());
         }
         let want_write = pause == Pause::Socket || self.link.waiting() > 0;
         let in_flight = self.fetch.jobs.in_flight();
@@ -217,7 +248,11 @@ impl Worker {
     /// Tells the owner; what was done before is told first.
     fn tell(&mut self, what: FromPeer) -> Result<(), PeerError> {
         self.tell_of_filled()?;
-        if (self.terms.tell)(what) { Ok(()) } else { Err(PeerError::LetGo) }
+        if !(self.terms.tell)(what) {
+            return Err(PeerError::LetGo);
+        }
+        self.told_enough = self.terms.unheard.is_enough();
+        Ok(())
     }
 
     fn tell_of_filled(&mut self) -> Result<(), PeerError> {
@@ -379,14 +414,16 @@ impl Worker {
         let mut throttled = None;
         let alone = self.fetch.jobs.in_flight() == 0;
         while self.fetch.jobs.in_flight() < self.fetch.pace.depth() && self.fetch.jobs.unasked() > 0 {
-            if let Err(wait) = self.terms.down.take(Instant::now(), u64::from(BLOCK_BYTES)) {
-                throttled = Some(wait);
-                break;
-            }
             // While it chokes us, a request would be forgotten: the owner may not know of the choke yet.
             let Fetch { jobs, choked, allowed_fast, .. } = &mut self.fetch;
             let may = |piece| *choked == Choked(false) || allowed_fast.contains(&piece);
             let Some(range) = jobs.ask(may) else { break };
+            // All peers share the limit: nothing is taken from it for what may not be asked for.
+            if let Err(wait) = self.terms.down.take(Instant::now(), u64::from(BLOCK_BYTES)) {
+                jobs.unask(range);
+                throttled = Some(wait);
+                break;
+            }
             let Range { piece, begin, length } = range;
             self.say(&Message::Request { index: piece.get(), begin, length });
         }

@@ -117,7 +117,8 @@ impl Closed {
         self.scatter(piece, count + 1, dice);
     }
 
-    fn fewer(&mut self, piece: PieceIndex, dice: &mut Dice) {
+    /// One peer less has this piece.
+    pub fn fewer(&mut self, piece: PieceIndex, dice: &mut Dice) {
         let count = self.counts[piece.as_usize()] as usize;
         let Some(fewer) = count.checked_sub(1) else {
             // Sorting moved the least count over to `everywhere`; one of it comes back for all.

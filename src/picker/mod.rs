@@ -196,6 +196,15 @@ impl Picker {
         self.begin(&ask).or_else(|| self.copy(&ask, !(ask.hurry && self.in_endgame())))
     }
 
+    /// This peer no longer has this piece. What it was asked for of it is still to be given back.
+    pub fn peer_lost(&mut self, peer: PeerKey, piece: PieceIndex) {
+        self.closed.fewer(piece, &mut self.dice);
+        // What it found for itself rests on a peer's pieces only becoming more.
+        if let Some(helper) = self.helpers.get_mut(&peer) {
+            helper.shortlist = Shortlist::default();
+        }
+    }
+
     /// This peer brought these bytes, asked for or not.
     pub fn received(&mut self, peer: PeerKey, range: Range) -> Received {
         let Some(open) = self.open.get_mut(&range.piece) else { return Received::default() };

@@ -100,6 +100,40 @@ fn the_rarest_that_the_peer_has_goes_first() {
 }
 
 #[test]
+fn what_a_peer_has_lost_is_rarer_and_not_asked_of_it() {
+    let mut picker = picker(20, BLOCK_BYTES, Order::RarestFirst);
+    let (mut seed, other) = (Bitfield::full(20), pieces(20, 0..10));
+    picker.peer_joined(&seed);
+    picker.peer_joined(&other);
+    for index in [3, 15] {
+        assert!(seed.remove(piece(index)));
+        picker.peer_lost(PeerKey(2), piece(index));
+        audit(&mut picker);
+    }
+    assert_eq!([3, 4, 15, 16].map(|index| picker.availability(piece(index))), [1, 2, 0, 1]);
+    let mut came = order_of(&mut picker, &seed);
+    came.sort_unstable();
+    assert_eq!(came, (0..20).filter(|index| ![3, 15].contains(index)).collect::<Vec<_>>());
+    picker.peer_left(&seed);
+    picker.peer_left(&other);
+    assert!((0..20).all(|index| picker.availability(piece(index)) == 0));
+    audit(&mut picker);
+}
+
+#[test]
+fn who_has_lost_one_and_got_another_is_looked_at_anew() {
+    let mut picker = picker(200, BLOCK_BYTES, Order::RarestFirst);
+    let mut has = pieces(200, 0..20);
+    picker.peer_joined(&has);
+    assert_eq!(order_of(&mut picker, &has).len(), 20);
+    picker.peer_lost(PeerKey(1), piece(0));
+    picker.peer_got(piece(30));
+    has.remove(piece(0));
+    has.insert(piece(30));
+    assert_eq!(order_of(&mut picker, &has), [30], "it has as many as before");
+}
+
+#[test]
 fn two_newcomers_begin_differently() {
     let mut begun = BTreeSet::new();
     for seed in 0..20 {

@@ -75,6 +75,11 @@ impl Source {
         }
     }
 
+    /// Whether it may name peers of a private torrent (BEP 27): its trackers may, and those who were given the torrent.
+    fn may_name_private(self) -> bool {
+        !matches!(self, Self::Dht | Self::Lsd | Self::Pex)
+    }
+
     /// Whether whoever started us named it: there may be no other.
     fn is_named(self) -> bool {
         matches!(self, Self::User | Self::Magnet)
@@ -109,6 +114,8 @@ pub struct Swarm {
 #[derive(Clone, Debug)]
 struct Entry {
     source: Source,
+    /// One of its sources may name peers of a private torrent.
+    may_be_private: bool,
     state: State,
     /// How often in a row it was no use.
     troubles: u32,
@@ -145,6 +152,7 @@ impl Swarm {
             return false;
         }
         if let Some(entry) = self.book.get_mut(&address) {
+            entry.may_be_private |= source.may_name_private();
             if source.rank() < entry.source.rank() {
                 entry.source = source;
             }
@@ -158,7 +166,8 @@ impl Swarm {
             return false;
         }
         let worth = self.worth(address);
-        let entry = Entry { source, state: State::Dialling, troubles: 0, worth };
+        let may_be_private = source.may_name_private();
+        let entry = Entry { source, may_be_private, state: State::Dialling, troubles: 0, worth };
         self.book.insert(address, entry);
         self.set(address, State::Waiting { until: now });
         true
@@ -206,6 +215,15 @@ impl Swarm {
         for address in banned {
             self.forget(address);
         }
+    }
+
+    /// The torrent turns out to be private (BEP 27): forgets the addresses that only the DHT, peers or the local network
+    /// have named, and gives them.
+    pub fn forget_public(&mut self) -> Vec<SocketAddr> {
+        let public = self.book.iter().filter(|(_, entry)| !entry.may_be_private);
+        let public: Vec<_> = public.map(|(address, _)| *address).collect();
+        public.iter().for_each(|address| self.forget(*address));
+        public
     }
 
     /// Whether this address, or its whole host, is banned.

@@ -219,3 +219,28 @@ fn a_sample_names_the_connected_only() {
     assert_ne!(sample, swarm.sample(50), "another time, others");
     assert_eq!(swarm.sample(1000).len(), 60);
 }
+
+#[test]
+fn a_private_torrent_knows_whom_its_trackers_or_its_user_have_named_too() {
+    let (mut swarm, now) = swarm();
+    let named = [
+        ("1.1.1.1:1", Source::Dht),
+        ("1.1.1.2:1", Source::Tracker),
+        ("1.1.1.3:1", Source::Lsd),
+        ("1.1.1.3:1", Source::Tracker),
+        ("1.1.1.4:1", Source::Pex),
+        ("1.1.1.5:1", Source::Magnet),
+        ("1.1.1.6:1", Source::Incoming),
+        ("1.1.1.6:1", Source::Dht),
+        ("1.1.1.7:1", Source::Lsd),
+    ];
+    for (address, source) in named {
+        swarm.add(at(address), source, now);
+    }
+    swarm.connected(at("1.1.1.4:1"), now);
+    assert_eq!(swarm.forget_public(), ["1.1.1.1:1", "1.1.1.4:1", "1.1.1.7:1"].map(at));
+    assert_eq!(swarm.known(), 4);
+    let dialled: BTreeSet<_> = std::iter::from_fn(|| swarm.next_to_dial(now)).collect();
+    assert_eq!(dialled, BTreeSet::from(["1.1.1.2:1", "1.1.1.3:1", "1.1.1.5:1", "1.1.1.6:1"].map(at)));
+    assert!(swarm.forget_public().is_empty());
+}

@@ -183,7 +183,8 @@ impl Assembly {
         self.keep(buffer);
     }
 
-    /// Buffers of this capacity won't come back: their thread ended before it took them, or died with them.
+    /// Buffers of this capacity won't come back: their thread has ended and brought all others before. It ended before it
+    /// took them, or died with them.
     pub fn write_off(&mut self, bytes: u64) {
         self.lent_bytes = self.lent_bytes.saturating_sub(bytes);
         self.taken_bytes = self.taken_bytes.saturating_sub(bytes);

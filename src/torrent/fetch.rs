@@ -10,6 +10,7 @@ use crate::peer_key::PeerKey;
 use crate::picker::Ask;
 use crate::report::Event;
 use crate::storage::StorageError;
+use crate::sys::Buffer;
 
 impl Torrent<'_> {
     /// Gives a peer as many jobs as it could use and memory allows.
@@ -74,41 +75,50 @@ impl Torrent<'_> {
     }
 
     pub(super) fn got_filled(&mut self, key: PeerKey, jobs: Vec<Job>, now: Instant) {
+        let is_banned = self.peers.is_banned(key);
         for job in jobs {
-            self.take_in(key, job, now);
+            if is_banned {
+                self.take_back(key, job.buffer);
+            } else {
+                self.take_in(key, job, now);
+            }
         }
         self.feed(key, now);
     }
 
-    /// Jobs that won't be done: what came of them counts, the rest is for others.
+    /// Jobs that won't be done: what came of them counts, unless it came from a liar, and the rest is for others.
     pub(super) fn got_unfinished(&mut self, key: PeerKey, unfinished: Vec<Unfinished>, now: Instant) {
+        let is_banned = self.peers.is_banned(key);
         for Unfinished { job, came, .. } in unfinished {
-            for run in came {
+            for run in came.into_iter().filter(|_| !is_banned) {
                 let from = (run.begin - job.range.begin) as usize;
                 let part = self.content.as_mut().map(|content| content.assembly.lend(run.length));
                 let Some(mut buffer) = part else { return };
                 buffer.copy_from_slice(&job.buffer[from..from + run.length as usize]);
-                if let Some(peer) = self.peers.get_mut(key) {
-                    peer.trade.lent += buffer.capacity() as u64;
-                }
+                self.peers.lent(key, &buffer);
                 self.take_in(key, Job { range: run, buffer }, now);
-            }
-            if let Some(peer) = self.peers.get_mut(key) {
-                peer.trade.lent = peer.trade.lent.saturating_sub(job.buffer.capacity() as u64);
             }
             if let Some(content) = &mut self.content {
                 content.picker.give_back(key, job.range);
-                content.assembly.recycle(job.buffer);
             }
+            self.take_back(key, job.buffer);
         }
         self.clock.hungry = true;
+    }
+
+    /// A buffer has come back whose bytes are of no interest.
+    fn take_back(&mut self, key: PeerKey, buffer: Buffer) {
+        self.peers.came_back(key, &buffer);
+        if let Some(content) = &mut self.content {
+            content.assembly.recycle(buffer);
+        }
     }
 
     /// Bytes of a range came. The first copy of each is kept; whoever else was asked for them is told.
     fn take_in(&mut self, key: PeerKey, job: Job, now: Instant) {
         let Some(content) = &mut self.content else { return };
+        self.peers.came_back(key, &job.buffer);
         if let Some(peer) = self.peers.get_mut(key) {
-            peer.trade.lent = peer.trade.lent.saturating_sub(job.buffer.capacity() as u64);
             peer.trade.brought_at = now;
             peer.trade.rests_until = None;
         }

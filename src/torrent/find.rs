@@ -128,6 +128,16 @@ impl Torrent<'_> {
         self.content.as_ref().is_some_and(|content| content.info.private)
     }
 
+    /// Lets those go whom we met by other ways, before we knew that the torrent is private.
+    pub(super) fn part_with_public_peers(&mut self) {
+        let now = Instant::now();
+        for address in self.swarm.forget_public() {
+            for key in self.peers.keys_at(address) {
+                self.drop_peer(key, now);
+            }
+        }
+    }
+
     /// Where we stand, as trackers want to know it: what nobody here wants is left, too, and who lacks it is no seed. Without
     /// metadata nobody knows what is left: not nothing.
     fn progress(&self) -> Progress {
@@ -143,9 +153,10 @@ impl Torrent<'_> {
     }
 
     pub(super) fn look_for_more(&self, now: Instant) {
-        let few = self.peers.len() < FEW_PEERS && self.swarm.next_wake().is_none_or(|at| at > now);
+        let connections = self.peers.connections();
+        let few = connections < FEW_PEERS && self.swarm.next_wake().is_none_or(|at| at > now);
         if let Some(announcer) = self.finder.announcer.as_ref().filter(|_| few && !self.is_complete()) {
-            announcer.want_peers(self.peers.is_empty() && self.swarm.known() == 0);
+            announcer.want_peers(connections == 0 && self.swarm.known() == 0);
         }
     }
 
@@ -226,7 +237,8 @@ impl Torrent<'_> {
     /// Whether one more connection may be held, of this torrent's and of all torrents'.
     pub(super) fn has_place(&self) -> bool {
         let limits = &self.task.limits;
-        self.peers.len() < limits.max_peers && limits.seats.as_ref().is_none_or(|seats| seats.is_free())
+        self.peers.connections() < limits.max_peers
+            && limits.seats.as_ref().is_none_or(|seats| seats.is_free())
     }
 
     /// Dials those that are due, as long as there is room.

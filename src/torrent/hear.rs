@@ -22,11 +22,15 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 impl Torrent<'_> {
     pub(super) fn hear(&mut self, letter: Letter, now: Instant) -> Result<(), TorrentError> {
         let Letter { key, what } = letter;
+        if let Some(peer) = self.peers.get(key) {
+            peer.leash.heard(&what);
+        }
         match what {
             FromPeer::Met(met) => self.met(key, met, now),
             FromPeer::Extensions(extensions) => self.got_extensions(key, *extensions, now),
             FromPeer::Pieces(has) => self.got_pieces(key, has, now),
             FromPeer::Have(piece) => self.got_have(key, piece, now),
+            FromPeer::Lost(piece) => self.got_lost(key, piece),
             FromPeer::Chokes(chokes) => self.got_choke(key, chokes, now),
             FromPeer::Wants(wants) => self.got_wants(key, wants, now),
             FromPeer::AllowedFast(piece) => self.got_allowed_fast(key, piece, now),
@@ -38,7 +42,10 @@ impl Torrent<'_> {
             FromPeer::Pex(payload) => self.got_pex(key, &payload, now),
             FromPeer::DhtPort(port) => self.got_dht_port(key, port),
             FromPeer::Left(PeerError::OurDisk(error)) => return Err(TorrentError::Storage(error)),
-            FromPeer::Left(error) => self.left(key, &error, now),
+            FromPeer::Left(error) => {
+                self.left(key, &error, now);
+                self.thread_ended(key);
+            }
         }
         Ok(())
     }
@@ -148,6 +155,16 @@ impl Torrent<'_> {
         }
     }
 
+    /// What it was asked for of the piece comes back when it says no, or in time.
+    fn got_lost(&mut self, key: PeerKey, piece: PieceIndex) {
+        let Some(has) = self.peers.get_mut(key).and_then(|peer| peer.has.as_mut()) else { return };
+        let Some(content) = &mut self.content else { return };
+        if has.remove(piece) {
+            content.picker.peer_lost(key, piece);
+            self.mind_interest(key);
+        }
+    }
+
     /// Tells a peer whether it has something that we want, when that has changed.
     pub(super) fn mind_interest(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else { return };
@@ -187,13 +204,28 @@ impl Torrent<'_> {
         self.left(key, &PeerError::LetGo, now);
     }
 
-    /// Never deals with this peer again.
+    /// Never deals with this peer again, though it may have hung up by now.
     pub(super) fn ban(&mut self, key: PeerKey, reason: String, now: Instant) {
-        let Some(peer) = self.peers.get(key) else { return };
-        let address = peer.address;
+        let Some(address) = self.peers.address(key) else { return };
+        let connections = self.peers.keys_at(address);
+        if connections.is_empty() && self.swarm.is_banned(address) {
+            return;
+        }
         self.swarm.ban(address);
         self.watcher.event(&Event::Peer { address, change: PeerChange::Banned { reason } });
-        self.drop_peer(key, now);
+        for key in connections {
+            self.drop_peer(key, now);
+            self.peers.ban(key);
+        }
+        self.peers.ban(key);
+    }
+
+    /// A thread has said its last word: what it holds of ours won't come back.
+    fn thread_ended(&mut self, key: PeerKey) {
+        let bytes = self.peers.ended(key);
+        if let Some(content) = &mut self.content {
+            content.assembly.write_off(bytes);
+        }
     }
 
     fn left(&mut self, key: PeerKey, error: &PeerError, now: Instant) {
@@ -203,7 +235,6 @@ impl Torrent<'_> {
         self.gone.up += up;
         if let Some(content) = &mut self.content {
             content.picker.peer_gone(key);
-            content.assembly.write_off(peer.trade.lent);
             if let Some(has) = &peer.has {
                 content.picker.peer_left(has);
             }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, unbounded};
 
@@ -12,6 +12,10 @@ use crate::peer;
 use crate::peer::listener::Arrival;
 use crate::swarm::Source;
 use crate::tracker::announcer::TrackerLetter;
+
+/// Newcomers that may wait for the owner: each holds a socket, and an owner that checks what is on disk lets nobody in for
+/// minutes. Whoever comes beyond that is turned away, and may come again.
+const MAX_WAITING: usize = 64;
 
 /// One thing the owner of a torrent is told.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub struct Mailbox {
     letters: crossbeam_channel::Sender<Letter>,
     /// Heard even while the owner checks what is on disk and reads no letters.
     stopped: Arc<AtomicBool>,
+    /// Newcomers among the letters.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A mailbox with both its ends, for an owner that begins on another thread.
@@ -63,7 +69,7 @@ impl Post {
     /// An empty mailbox.
     pub fn open() -> Self {
         let (letters, inbox) = unbounded();
-        Self { mailbox: Mailbox { letters, stopped: Arc::default() }, inbox }
+        Self { mailbox: Mailbox { letters, stopped: Arc::default(), waiting: Arc::default() }, inbox }
     }
 
     /// Where letters are put.
@@ -75,10 +81,20 @@ impl Post {
 impl Mailbox {
     /// Puts a letter in; false when the owner is gone.
     pub fn put(&self, letter: Letter) -> bool {
-        if matches!(letter, Letter::Stop) {
-            self.stopped.store(true, Ordering::Relaxed);
+        match letter {
+            Letter::Stop => self.stopped.store(true, Ordering::Relaxed),
+            Letter::Arrived(_) if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING => {
+                self.let_in();
+                return true;
+            }
+            _ => {}
         }
         self.letters.send(letter).is_ok()
+    }
+
+    /// A newcomer waits no longer.
+    pub(super) fn let_in(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether someone said stop.
@@ -88,5 +104,37 @@ impl Mailbox {
 
     pub(super) fn stop_flag(&self) -> &Arc<AtomicBool> {
         &self.stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::id::{InfoHash, PeerId};
+    use crate::peer::greeting::Greeted;
+    use crate::wire::handshake::{Handshake, Reserved};
+
+    fn arrival(listener: &TcpListener) -> Letter {
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        let (info_hash, peer_id) = (InfoHash::new([1; 20]), PeerId::new([2; 20]));
+        let handshake = Handshake { reserved: Reserved::default(), info_hash, peer_id };
+        let greeted = Greeted { stream, handshake, leftover: Vec::new(), encrypted: false, ciphers: None };
+        Letter::Arrived(Box::new(Arrival { address, greeted }))
+    }
+
+    #[test]
+    fn so_many_newcomers_wait_and_no_more() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let Post { mailbox, inbox } = Post::open();
+        (0..MAX_WAITING + 10).for_each(|_| assert!(mailbox.put(arrival(&listener)), "it isn't gone"));
+        assert_eq!(inbox.len(), MAX_WAITING);
+        mailbox.let_in();
+        (0..2).for_each(|_| assert!(mailbox.put(arrival(&listener))));
+        assert_eq!(inbox.len(), MAX_WAITING + 1);
+        drop(inbox);
+        assert!(!mailbox.put(Letter::Stop) && mailbox.is_stopped());
     }
 }

@@ -13,6 +13,7 @@ mod assembly; //  pieces on their way from the peers to the disk
 mod verified; //  pieces that have the right hash, until they are written
 mod suspicion; // who gave wrong bytes
 mod content; //   what is on disk, on its way, and to come
+mod departed; //  peers that are gone, as far as they still matter
 mod peers; //     the peers, dialled and met
 
 // What the owner does.
@@ -217,6 +218,7 @@ impl<'w> Torrent<'w> {
         self.share_memory();
         if self.is_private() {
             self.ask_around_no_more();
+            self.part_with_public_peers();
         }
         self.complete_if_done()?;
         self.tell_all_what_is_known();
@@ -237,7 +239,10 @@ impl<'w> Torrent<'w> {
         let now = Instant::now();
         match letter {
             Letter::Peer(letter) => self.hear(letter, now)?,
-            Letter::Arrived(arrival) => self.arrived(arrival, now),
+            Letter::Arrived(arrival) => {
+                self.mailbox.let_in();
+                self.arrived(arrival, now);
+            }
             Letter::Tracker(letter) => self.tracker_told(*letter, now),
             // What was on its way when a magnet link turned out to be private.
             Letter::Addresses(Source::Dht | Source::Lsd, _) if self.is_private() => {}

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
+use super::departed::Departed;
 use crate::bitfield::Bitfield;
 use crate::geometry::{BLOCK_BYTES, PieceIndex};
 use crate::peer::seats::Seat;
@@ -12,6 +13,7 @@ use crate::peer::{Leash, Met, ToPeer};
 use crate::peer_key::PeerKey;
 use crate::rate::{Meter, Stride};
 use crate::swarm::Source;
+use crate::sys::Buffer;
 use crate::wire::extension::ExtensionHandshake;
 use crate::wire::ut_pex::{PexReader, PexSender};
 
@@ -30,6 +32,7 @@ pub const REST: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Peers {
     rows: BTreeMap<PeerKey, Peer>,
+    departed: Departed,
     next_key: u32,
 }
 
@@ -151,9 +154,57 @@ impl Peers {
         }
     }
 
-    /// Forgets a connection, which lets its thread go.
+    /// Ends a connection, which lets its thread go. What that holds of ours it brings back, if it can.
     pub fn remove(&mut self, key: PeerKey) -> Option<Peer> {
-        self.rows.remove(&key)
+        let peer = self.rows.remove(&key)?;
+        let address = peer.met.is_some().then_some(peer.address);
+        self.departed.add(key, peer.trade.lent, address);
+        Some(peer)
+    }
+
+    /// The last word of a thread has come, and its connection was removed. Gives the bytes of the buffers that it took
+    /// with it.
+    pub fn ended(&mut self, key: PeerKey) -> u64 {
+        self.departed.ended(key)
+    }
+
+    /// A thread holds this buffer from now on, in the books at least.
+    pub fn lent(&mut self, key: PeerKey, buffer: &Buffer) {
+        if let Some(lent) = self.lent_mut(key) {
+            *lent += buffer.capacity() as u64;
+        }
+    }
+
+    /// A thread has brought this buffer back; it may be ending.
+    pub fn came_back(&mut self, key: PeerKey, buffer: &Buffer) {
+        if let Some(lent) = self.lent_mut(key) {
+            *lent = lent.saturating_sub(buffer.capacity() as u64);
+        }
+    }
+
+    fn lent_mut(&mut self, key: PeerKey) -> Option<&mut u64> {
+        match self.rows.get_mut(&key) {
+            Some(peer) => Some(&mut peer.trade.lent),
+            None => self.departed.lent_mut(key),
+        }
+    }
+
+    /// Where a peer is or was, if it was met and isn't forgotten. A web seed is nowhere.
+    pub fn address(&self, key: PeerKey) -> Option<SocketAddr> {
+        match self.rows.get(&key) {
+            Some(peer) => Some(peer.address).filter(|_| !peer.is_web),
+            None => self.departed.address(key),
+        }
+    }
+
+    /// Nothing that is still to come from this connection, which was removed, is of any use.
+    pub fn ban(&mut self, key: PeerKey) {
+        self.departed.ban(key);
+    }
+
+    /// Whether what comes from this connection is of no use.
+    pub fn is_banned(&self, key: PeerKey) -> bool {
+        self.departed.is_banned(key)
     }
 
     /// This one.
@@ -173,12 +224,17 @@ impl Peers {
         }
     }
 
-    /// How many connections there are, with those being dialled.
+    /// How many threads there are: of peers, with those being dialled, and of web seeds.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// How many connections there are, with those being dialled: web seeds take no peer's place.
+    pub fn connections(&self) -> usize {
+        self.rows.values().filter(|peer| !peer.is_web).count()
+    }
+
+    /// Whether there is none at all.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -201,6 +257,12 @@ impl Peers {
     /// Whether a connection to this address exists already.
     pub fn has_address(&self, address: SocketAddr) -> bool {
         self.rows.values().any(|peer| peer.address == address)
+    }
+
+    /// The connections to this address.
+    pub fn keys_at(&self, address: SocketAddr) -> Vec<PeerKey> {
+        let there = self.iter().filter(|(_, peer)| peer.address == address && !peer.is_web);
+        there.map(|(key, _)| key).collect()
     }
 
     /// All keys, for loops that change things.
@@ -260,18 +322,64 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::id::PeerId;
     use crate::peer::Traffic;
     use crate::sys::doorbell::Doorbell;
 
+    fn leash() -> Leash {
+        let (letters, _) = crossbeam_channel::unbounded();
+        Leash::new(letters, Arc::new(Doorbell::new().unwrap()), Arc::new(Traffic::default()))
+    }
+
+    /// Peers 1 to 5, all of which were met, at ports of their numbers.
+    fn five() -> Peers {
+        let mut peers = Peers::default();
+        for port in 1..=5 {
+            let key = peers.new_key();
+            peers.insert(key, ([127, 0, 0, 1], port).into(), Source::Incoming, leash(), Instant::now());
+            let peer_id = PeerId::new([port as u8; 20]);
+            let met = Met { peer_id, fast: false, extended: false, encrypted: false };
+            peers.get_mut(key).unwrap().met = Some(met);
+        }
+        peers
+    }
+
+    #[test]
+    fn what_the_thread_of_a_gone_peer_brings_back_is_taken_from_what_it_holds_once() {
+        let mut peers = five();
+        *peers.lent_mut(PeerKey(2)).unwrap() += 50_000;
+        peers.remove(PeerKey(2));
+        *peers.lent_mut(PeerKey(2)).unwrap() -= 30_000;
+        assert_eq!([peers.ended(PeerKey(2)), peers.ended(PeerKey(2))], [20_000, 0]);
+        assert_eq!(peers.lent_mut(PeerKey(2)), None);
+    }
+
+    #[test]
+    fn nothing_more_is_taken_from_one_that_is_banned_until_its_thread_has_ended() {
+        let mut peers = five();
+        peers.remove(PeerKey(2));
+        peers.remove(PeerKey(3));
+        peers.ban(PeerKey(2));
+        assert!(peers.is_banned(PeerKey(2)) && !peers.is_banned(PeerKey(3)));
+        peers.ended(PeerKey(2));
+        assert!(!peers.is_banned(PeerKey(2)));
+        assert_eq!(peers.address(PeerKey(2)), Some(([127, 0, 0, 1], 2).into()), "it may be blamed for more");
+    }
+
+    #[test]
+    fn web_seeds_take_no_place_and_have_no_address() {
+        let mut peers = five();
+        let key = peers.new_key();
+        peers.insert_web(key, leash(), Instant::now());
+        assert_eq!((peers.len(), peers.connections()), (6, 5));
+        assert_eq!(peers.address(key), None);
+        peers.remove(key);
+        assert_eq!(peers.address(key), None);
+    }
+
     #[test]
     fn turns_begin_behind_whoever_was_last_here_or_gone() {
-        let mut peers = Peers::default();
-        for _ in 0..5 {
-            let (letters, _) = crossbeam_channel::unbounded();
-            let leash = Leash::new(letters, Arc::new(Doorbell::new().unwrap()), Arc::new(Traffic::default()));
-            let key = peers.new_key();
-            peers.insert(key, ([127, 0, 0, 1], 1).into(), Source::Incoming, leash, Instant::now());
-        }
+        let mut peers = five();
         peers.remove(PeerKey(3));
         let from_behind =
             |key| peers.keys_from_behind(PeerKey(key)).iter().map(|key| key.0).collect::<Vec<_>>();

@@ -164,10 +164,10 @@ impl Torrent<'_> {
             .iter()
             .any(|(other, peer)| other != key && peer.has.as_ref().is_some_and(|has| has.has(piece)));
         let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(key)) else { return };
-        if let Some(has) = peer.has.as_mut().filter(|_| others_have) {
-            content.picker.peer_left(has);
-            has.remove(piece);
-            content.picker.peer_joined(has);
+        if let Some(has) = peer.has.as_mut().filter(|_| others_have)
+            && has.remove(piece)
+        {
+            content.picker.peer_lost(key, piece);
         }
     }
 

@@ -4,33 +4,18 @@ use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
+use percent_encoding::percent_encode;
 
 use super::announce::{Answer, Problem, Query, Scraped, TrackerError, words};
 use crate::agent::{FEW_WORDS_BYTES, agent};
 use crate::id::InfoHash;
+use crate::percent::{NOT_UNRESERVED, clean_url};
 
 /// The most bytes read of an answer. A thousand peers as dictionaries, the longest form, are a tenth of it.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// How often a tracker may send us elsewhere: to HTTPS, to another name, to another path, and a spare.
 const MAX_REDIRECTS: u32 = 5;
-
-/// What stays as it is in a query value (RFC 3986); everything else becomes `%XX`.
-const IN_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// What a URL from a torrent may hold though no URL may: encoded rather than refused.
-const NOT_IN_URL: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 /// Asks over HTTP, each time over a connection of its own: trackers close them, and one that closes just as the
 /// next question goes out would look like one that fails. Cloning it is cheap.
@@ -173,7 +158,7 @@ pub fn fetch_torrent(
     limit_bytes: usize,
     wait: Duration,
 ) -> Result<Vec<u8>, FetchError> {
-    let reply = HttpClient::new(bind).get_limited(&without_fragment(url), limit_bytes, wait);
+    let reply = HttpClient::new(bind).get_limited(&clean_url(url), limit_bytes, wait);
     let body = reply.and_then(|reply| match is_success(reply.status) {
         true => Ok(reply.body),
         false => Err(Problem::Status(reply.status)),
@@ -184,7 +169,7 @@ pub fn fetch_torrent(
 /// The URL of an announce: the tracker's own, and our values in alphabetical order, encoded once.
 pub fn announce_url(tracker: &str, query: &Query<'_>) -> String {
     let mut url = open_query(tracker);
-    let bytes = |bytes: &[u8]| percent_encode(bytes, IN_VALUE).to_string();
+    let bytes = |bytes: &[u8]| percent_encode(bytes, NOT_UNRESERVED).to_string();
     let mut put = |name: &str, value: &dyn std::fmt::Display| {
         write!(url, "{name}={value}&").expect("writing to a String can't fail");
     };
@@ -222,18 +207,12 @@ pub fn scrape_url(tracker: &str, info_hash: InfoHash) -> Result<String, Problem>
         .and_then(|(folder, page)| Some((folder, page.strip_prefix("announce")?)))
         .ok_or_else(|| Problem::Url("its URL has no `announce` that could become `scrape`".into()))?;
     let url = open_query(&format!("{folder}/scrape{rest}{query}"));
-    Ok(format!("{url}info_hash={}", percent_encode(info_hash.as_bytes(), IN_VALUE)))
-}
-
-/// The URL as it may go over the wire: without a fragment, without what no URL may hold.
-fn without_fragment(url: &str) -> String {
-    let url = url.trim();
-    utf8_percent_encode(url.split_once('#').map_or(url, |(url, _)| url), NOT_IN_URL).to_string()
+    Ok(format!("{url}info_hash={}", percent_encode(info_hash.as_bytes(), NOT_UNRESERVED)))
 }
 
 /// The URL, ending where `name=value` can follow.
 fn open_query(url: &str) -> String {
-    let mut open = without_fragment(url);
+    let mut open = clean_url(url);
     match open.find('?') {
         None => open.push('?'),
         Some(_) if open.ends_with(['?', '&']) => {}

@@ -37,6 +37,10 @@ const ALONE_AT_A_TIME: usize = 3;
 /// that whoever names an enormous size can't keep a smaller truth from being heard.
 const MAX_HELD_BYTES: usize = 2 * MAX_METADATA_BYTES as usize;
 
+/// The sizes of which it is remembered who sent what: each costs two liars all that they lied about, and an honest swarm
+/// names one. Beyond it the largest is forgotten, as with [`MAX_HELD_BYTES`].
+const MAX_SIZES: usize = 64;
+
 /// The info value of one torrent, on its way to us. Peers are known by a number that the caller never uses
 /// for two of them.
 ///
@@ -291,6 +295,9 @@ impl Assembly {
             return Outcome::Wrong { guilty: Some(first) };
         }
         self.suspicions.insert(whole.size, whole.blocks.values().map(digests).collect());
+        if self.suspicions.len() > MAX_SIZES {
+            self.suspicions.pop_last();
+        }
         Outcome::Wrong { guilty: None }
     }
 

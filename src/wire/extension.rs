@@ -80,8 +80,8 @@ impl ExtensionHandshake {
             match key {
                 b"m" => self.number_extensions(value),
                 b"metadata_size" => replace(&mut self.metadata_size, value.as_int()),
-                b"upload_only" => self.upload_only = is_set(value),
-                b"e" => self.prefers_encryption = is_set(value),
+                b"upload_only" => self.upload_only = value.is_set(),
+                b"e" => self.prefers_encryption = value.is_set(),
                 b"v" => replace(&mut self.version, version(value)),
                 b"reqq" => replace(&mut self.reqq, value.as_int().filter(|requests| *requests > 0)),
                 b"p" => replace(&mut self.listen_port, value.as_int().filter(|port| *port != 0)),
@@ -164,10 +164,6 @@ fn replace<T>(slot: &mut Option<T>, value: Option<T>) {
     if value.is_some() {
         *slot = value;
     }
-}
-
-fn is_set(value: Value<'_>) -> bool {
-    value.as_int::<i64>().is_some_and(|number| number != 0)
 }
 
 fn version(value: Value<'_>) -> Option<String> {

@@ -9,6 +9,8 @@ pub enum Character {
     Good,
     /// Sends a wrong byte in every block.
     CorruptsAll,
+    /// Sends a wrong byte in every block, and hangs up after this many.
+    CorruptsAndLeaves(usize),
     /// Sends one wrong byte in every piece whose number is a multiple of this.
     CorruptsOneIn(u32),
     /// Has everything and never unchokes.

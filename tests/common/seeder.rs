@@ -290,7 +290,10 @@ impl Seat<'_> {
         let half = bytes.len() / 2;
         self.answers += 1;
         match self.character {
-            Character::CorruptsAll => bytes[half] ^= 1,
+            Character::CorruptsAndLeaves(after) if self.blocks >= *after => {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            Character::CorruptsAll | Character::CorruptsAndLeaves(_) => bytes[half] ^= 1,
             Character::CorruptsOneIn(n) if block.piece.is_multiple_of(*n) && block.begin == 0 => {
                 bytes[0] ^= 1
             }

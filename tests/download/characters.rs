@@ -1,10 +1,14 @@
 //! `rill get` from peers with characters: whatever they do, with one good seeder beside them the download ends with
 //! the right bytes; and those that are right in their own way serve alone.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use super::{PIECE, small};
-use crate::common::{Character, Ended, Folder, Rill, Seeder, Torrent};
+use crate::common::link::{EXTENDED, Link, Message, fresh_peer_id};
+use crate::common::{
+    Character, Ended, Folder, Rill, Seeder, Torrent, fresh_address, fresh_listener, wait_until,
+};
 
 /// Downloads with a seeder of this character and a good but slow one beside it, so that both are used.
 fn beside(character: Character) -> (Ended, Seeder, Seeder) {
@@ -189,4 +193,39 @@ fn a_peer_that_trickles_is_waited_for() {
 #[test]
 fn a_peer_that_takes_long_for_a_block_is_given_more_time_the_next_time() {
     one_block(Character::Ponders(Duration::from_secs(9)));
+}
+
+#[test]
+fn a_liar_that_hangs_up_in_time_is_banned_all_the_same() {
+    let (torrent, folder) = (Torrent::single("liar.bin", 1 << 20, 1 << 20), Folder::new("hangs-up"));
+    let (file, out) = (torrent.write_file(&folder, &[]), folder.join("out"));
+    let liar = Seeder::start(&torrent, Character::CorruptsAndLeaves(2));
+    let later = fresh_listener();
+    let get = Rill::get(&file, &out).peers(&[&liar]).args(["--peer", &later.to_string()]).start();
+    wait_until("it has left", || liar.shaken() > 0 && liar.guests() == 0);
+    let banned = format!("peer {} is banned", liar.address);
+    drop(liar);
+    let _good = Seeder::start_at(later, &torrent, Character::Good);
+    get.end().expect(0).says(&banned);
+    torrent.compare(&out).unwrap();
+}
+
+#[test]
+fn who_loses_what_we_want_of_it_is_of_no_more_interest() {
+    let (torrent, folder) = (small(), Folder::new("lost"));
+    let file = torrent.write_file(&folder, &[]);
+    let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let _get = Rill::get(&file, &folder.join("out")).args(["--peer", &address]).start();
+    let (stream, _) = listener.accept().unwrap();
+    let mut link = Link::shake(stream, torrent.info_hash, EXTENDED, fresh_peer_id()).unwrap();
+    let hello = link.hear_until(|said| matches!(said, Message::Extended(0, _))).unwrap();
+    let Message::Extended(_, hello) = hello else { unreachable!() };
+    let text = b"11:lt_donthavei";
+    let at = hello.windows(text.len()).position(|window| window == text).expect("it hears of lost pieces");
+    let number = hello[at + text.len()] - b'0';
+    link.say(&Message::Have(1)).unwrap();
+    link.hear_until(|said| *said == Message::Interested).unwrap();
+    link.say(&Message::Extended(number, 1_u32.to_be_bytes().to_vec())).unwrap();
+    link.hear_until(|said| *said == Message::NotInterested).unwrap();
 }

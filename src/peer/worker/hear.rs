@@ -204,8 +204,11 @@ impl Worker {
 
     fn got_allowed_fast(&mut self, piece: u32) -> Result<(), PeerError> {
         match self.geometry().and_then(|geometry| geometry.piece(piece)) {
-            Some(piece) if self.fetch.allowed_fast.len() < MAX_ALLOWED_FAST => {
-                self.fetch.allowed_fast.insert(piece);
+            // The owner hears of each once.
+            Some(piece)
+                if self.fetch.allowed_fast.len() < MAX_ALLOWED_FAST
+                    && self.fetch.allowed_fast.insert(piece) =>
+            {
                 self.tell(FromPeer::AllowedFast(piece))
             }
             _ => Ok(()),
@@ -224,9 +227,18 @@ impl Worker {
             }
             extension::UT_METADATA => self.got_metadata(payload),
             extension::UT_PEX => self.tell(FromPeer::Pex(payload.to_vec())),
-            extension::LT_DONTHAVE => Ok(()),
+            extension::LT_DONTHAVE => self.got_lost(payload),
             _ => Ok(()),
         }
+    }
+
+    /// Before the torrent's info is known this isn't kept: whoever is asked for what it has lost says no.
+    fn got_lost(&mut self, payload: &[u8]) -> Result<(), PeerError> {
+        let Some((piece, geometry)) = extension::lost_piece(payload).zip(self.geometry()) else {
+            return Ok(());
+        };
+        let known = geometry.piece(piece).ok_or_else(|| no_such_piece(piece, geometry))?;
+        self.tell(FromPeer::Lost(known))
     }
 
     fn got_metadata(&mut self, payload: &[u8]) -> Result<(), PeerError> {
@@ -247,5 +259,5 @@ impl Worker {
 }
 
 fn no_such_piece(piece: u32, geometry: Geometry) -> PeerError {
-    PeerError::Rude(format!("claims to have piece {piece} of a torrent with {}", geometry.pieces()))
+    PeerError::Rude(format!("speaks of piece {piece} of a torrent with {}", geometry.pieces()))
 }

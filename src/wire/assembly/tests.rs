@@ -273,3 +273,19 @@ fn simulate(info: &[u8], assembly: &mut Assembly, company: &[Character], dice: &
     }
     false
 }
+
+#[test]
+fn liars_that_name_ever_new_sizes_are_not_remembered_for_all_of_them() {
+    let (info, mut assembly) = truth(20_000);
+    let now = Instant::now();
+    for size in 30_000..31_000_u32 {
+        let lie = vec![7; size as usize];
+        (1..=2).for_each(|key| assembly.peer_ready(key, size.into()).unwrap());
+        let asked = [1, 2].map(|key| assembly.next_request(key, now).unwrap());
+        let ends = [1, 2].map(|key| give(&mut assembly, key, asked[key as usize - 1], &lie, now));
+        assert_eq!(ends, [Outcome::More, Outcome::Wrong { guilty: None }]);
+    }
+    assert_eq!(assembly.suspicions.len(), MAX_SIZES);
+    assembly.peer_ready(3, info.len() as u64).unwrap();
+    assert_eq!(serve(&mut assembly, 3, &info, now), Outcome::Done { info, guilty: vec![] });
+}
