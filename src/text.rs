@@ -80,7 +80,11 @@ pub fn system_words(error: &io::Error) -> String {
     let text = error.to_string();
     let words = text.split(" (os error").next().unwrap_or_default();
     let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    match (letters.next(), letters.clone().next()) {
+        // What begins with an abbreviation, as `I/O error` does, keeps it.
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
+        _ => words.to_owned(),
+    }
 }
 
 fn clean(bytes: &[u8], letter: impl Fn(char) -> char) -> String {
@@ -139,6 +143,15 @@ mod tests {
         assert_eq!(name, format!("a.{}", "b".repeat(253)));
         assert_eq!(prose("é".repeat(200).as_bytes(), 25), "é".repeat(12));
         assert_eq!(prose(&[0xff; 200], 8), "%FF%FF%F");
+    }
+
+    #[test]
+    fn the_system_s_words_go_into_a_sentence() {
+        let gone = io::Error::from_raw_os_error(libc::ENOENT);
+        assert_eq!(system_words(&gone), "no such file or directory");
+        for words in ["I/O error", "", "A"] {
+            assert_eq!(system_words(&io::Error::other(words)), words);
+        }
     }
 
     #[test]

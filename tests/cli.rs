@@ -3,12 +3,16 @@
 mod common;
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::torrent::Value;
-use common::{Ended, Folder, Rill, Running, Seeding, Torrent, fresh_listener, json};
+use common::{
+    Answer, Ended, Folder, Rill, Running, Seeding, Torrent, Tracker, fresh_listener, json, wait_until,
+};
 
 const COMMANDS: [&str; 9] = ["get", "seed", "share", "run", "show", "peers", "check", "create", "tracker"];
 
@@ -45,7 +49,7 @@ fn every_command_has_help_on_standard_output() {
 fn what_makes_no_sense_is_refused_by_name() {
     refuses("X.torrent --frobnicate", "unknown flag --frobnicate");
     refuses("X.torrent --jsom", "did you mean --json?");
-    refuses("show X.torrent --overwrite", "unknown flag --overwrite for `rill show`");
+    refuses("show X.torrent --sequential", "unknown flag --sequential for `rill show`");
     refuses("peers X --metadata-timeout 5", "unknown flag --metadata-timeout for `rill peers`");
     refuses("get", "`rill get` needs a TORRENT");
     refuses("show a b", "`b`");
@@ -62,6 +66,24 @@ fn what_makes_no_sense_is_refused_by_name() {
     refuses("X.torrent --peer nowhere", "`nowhere` is no HOST:PORT");
     refuses("X.torrent --seed-ratio -1", "`-1` is no ratio");
     refuses("X.torrent --out a/b", "--out: `a/b` is no name");
+}
+
+#[test]
+fn programs_hear_of_a_line_that_makes_no_sense() {
+    let event = |rill: Rill, sentence: &str| {
+        let ended = rill.run();
+        let event = ended.expect(2).says(sentence).last_event();
+        assert_eq!((&*event["event"], &*event["code"]), ("error", "2"));
+        assert!(event["message"].contains(sentence), "{}", ended.stdout);
+    };
+    event(Rill::new(["get", "--json", "--frob", "X"]), "unknown flag --frob");
+    event(Rill::new(["get", "--json"]), "needs a TORRENT");
+    event(Rill::new(["get", "--json=yes", "--port"]), "--port needs a PORT");
+    event(Rill::new(["get", "--json", "X", "--memory", "zero"]), "--memory: `zero`");
+    event(Rill::new(["get", "--frob"]).env("RILL_JSON", "1"), "unknown flag --frob");
+    for words in [&["get", "--frob", "--json=0"][..], &["get", "--frob", "--", "--json"]] {
+        assert_eq!(Rill::new(words).run().expect(2).stdout, "");
+    }
 }
 
 #[test]
@@ -268,10 +290,15 @@ fn several_torrents_share_one_process() {
     torrents.iter().for_each(|torrent| torrent.compare(&out).unwrap());
     let events = json::read_lines(&ended.stdout);
     assert_eq!(events.iter().filter(|event| event["event"] == "complete").count(), 3);
+    let link = format!("magnet:?xt=urn:btih:{}", torrents[0].hex());
+    let twice = get().arg(&link).run();
+    twice.expect(0).says("is the same torrent as another one here");
     let some = get().arg("/nowhere/x.torrent").run();
     some.expect(11).says("1 of 4 torrents failed");
     assert_eq!((&*some.last_event()["event"], &*some.last_event()["code"]), ("error", "11"));
-    Rill::new(["get", "-o", "x", "a.torrent", "b.torrent"]).run().expect(2).says("--out is one name");
+    for (option, sentence) in [("--out", "--out is one name"), ("--save-torrent", "is one file")] {
+        Rill::new(["get", option, "x", "a.torrent", "b.torrent"]).run().expect(2).says(sentence);
+    }
 }
 
 #[test]
@@ -355,10 +382,88 @@ fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one() {
         let output = program(&words).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(8), "{words:?}");
     }
+    let folder = Folder::new("full");
+    let torrent = Torrent::single("a.bin", 100_000, 16 << 10);
+    let file = torrent.write_file(&folder, &[]);
+    torrent.write_content(&folder);
+    for (out, code) in [("/dev/full", 8), ("/dev/null", 0)] {
+        let out = std::fs::File::options().write(true).open(out).unwrap();
+        let mut get = program(&["get", "--json", "--no-dht", "--no-lsd", "-p", "0"]);
+        let get = get.arg(&file).arg("-d").arg(folder.path()).stdout(out).output().unwrap();
+        assert_eq!(get.status.code(), Some(code), "{}", String::from_utf8_lossy(&get.stderr));
+    }
     // Nobody reads standard error either: still an exit code, no panic.
     let mut child = program(&["show", "/nowhere"]).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stderr.take());
     assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+/// The contract gives us three seconds, also where nobody takes what is to be said.
+#[test]
+fn a_signal_ends_whoever_can_t_be_heard() {
+    let folder = Folder::new("unheard");
+    let torrent = Torrent::single("a.bin", 100_000, 16 << 10);
+    let file = torrent.write_file(&folder, &[]);
+    torrent.write_content(&folder);
+    let (file, dir) = (file.to_str().unwrap(), folder.path().to_str().unwrap());
+    let content = &format!("{dir}/a.bin");
+    let lines: [&[&str]; 6] = [
+        &["show", file],
+        &["show", file, "--json"],
+        &["check", file, "-d", dir],
+        &["check", file, "-d", dir, "--json"],
+        &["get", file, "-d", dir, "--json", "--no-dht", "--no-lsd"],
+        &["create", content, "-o", "-"],
+    ];
+    let run = |words: &&[&str]| {
+        let (reader, mut full) = std::io::pipe().unwrap();
+        // As much as a pipe holds.
+        full.write_all(&[b' '; 64 << 10]).unwrap();
+        (program(words).stdout(full).stderr(Stdio::null()).spawn().unwrap(), reader)
+    };
+    let running: Vec<_> = lines.iter().map(run).collect();
+    for ((mut child, _reader), words) in running.into_iter().zip(lines) {
+        wait_until(&format!("{words:?} should be stuck"), || is_writing(child.id()));
+        let kill = Command::new("sh").args(["-c", "kill -s TERM $0", &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let begun = Instant::now();
+        assert_eq!(child.wait().unwrap().code(), Some(143), "{words:?}");
+        assert!(begun.elapsed() < Duration::from_millis(3_500), "{words:?}: {:?}", begun.elapsed());
+    }
+}
+
+/// Whether one of a process's threads writes to standard output right now; where the system doesn't tell, it may.
+fn is_writing(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    let call = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("syscall"));
+    let write = format!("{} 0x1 ", libc::SYS_write);
+    threads.map(call).any(|call| call.map_or(true, |call| call.starts_with(&write)))
+}
+
+#[test]
+fn a_time_limit_covers_the_reading_of_the_torrent() {
+    let folder = Folder::new("slow");
+    let fifo = folder.join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let silent = Tracker::start(Answer::Silence);
+    let get = |word: &str, limit: &str| {
+        let ended = Rill::new(["get", word, limit, "0.5", "--json"]).run();
+        assert!(ended.took < Duration::from_secs(3), "{word}: {:?}", ended.took);
+        ended
+    };
+    for limit in ["--max-time", "--stall-timeout"] {
+        for word in [fifo.to_str().unwrap(), &silent.url()] {
+            let ended = get(word, limit);
+            ended.expect(5).says(&format!("gave up after 0.5 s without the torrent: all of {word} has"));
+            assert_eq!(ended.last_event()["code"], "5");
+        }
+    }
+    // Where there is no place for one more, who dials hears nothing.
+    let crowded = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = crowded.local_addr().unwrap();
+    let dial = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let _crowd: Vec<_> = std::iter::from_fn(dial).collect();
+    get(&format!("http://{address}/x.torrent"), "--max-time").expect(4).says("no connection came about");
 }
 
 fn program(words: &[&str]) -> Command {

@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::{Folder, Rill, json};
 
@@ -90,12 +91,13 @@ fn programs_get_an_event() {
     let folder = Folder::new("create");
     folder.write("t/a", b"abc");
     folder.write("t/.b", b"abc");
-    let ended = create("t", &folder).args(["--json", "--comment", "c", "--date", "1700000000"]).run();
+    let options = ["--json", "--comment", "c", "--date", "1700000000", "-o", "t/t.torrent"];
+    let ended = create("t", &folder).args(options).run();
     let event = ended.expect(0).last_event();
     assert_eq!(event["event"], "complete");
     assert_eq!((event["size"].as_str(), event["hidden_left_out"].as_str()), ("3", "1"));
-    assert_eq!((event["path"].as_str(), event["code"].as_str()), ("t.torrent", "0"));
-    let shown = show(&folder.join("t.torrent"));
+    assert_eq!((event["path"].as_str(), event["code"].as_str()), ("t/t.torrent", "0"));
+    let shown = show(&folder.join("t/t.torrent"));
     assert_eq!(event["info_hash"], shown["info_hash"]);
     assert_eq!((shown["comment"].as_str(), shown["creation_date"].as_str()), ("c", "1700000000"));
     create("t", &folder).args(["--json", "-o", "-"]).run().expect(2);
@@ -113,6 +115,38 @@ fn what_is_in_the_way_stays() {
     create("a", &folder).args(["-o", "."]).run().expect(10).says("is a folder");
     create("a", &folder).args(["-o", "gone/a"]).run().expect(9).says("can't write gone/a");
     assert_eq!(folder.files(), ["a", "a.torrent"]);
+    // What it is made of is never replaced, and a link only when asked.
+    create("a.torrent", &folder).args(["-o", "a.torrent"]).run().expect(10).says("is made of");
+    symlink("a.torrent", folder.join("link")).unwrap();
+    create("a", &folder).args(["-o", "link"]).run().expect(10).says("is a link");
+    assert!(folder.join("link").is_symlink());
+}
+
+#[test]
+fn a_limit_on_the_length_of_files_is_a_disk_error() {
+    let folder = Folder::new("create");
+    folder.write("a", b"abc");
+    let script = "ulimit -f 0; exec $0 create a";
+    let mut create = Command::new("sh");
+    create.args(["-c", script, env!("CARGO_BIN_EXE_rill")]).current_dir(folder.path());
+    let create = create.output().unwrap();
+    let said = String::from_utf8_lossy(&create.stderr);
+    assert_eq!(create.status.code(), Some(9), "{said}");
+    assert!(said.contains("can't write a.torrent: file too large"), "{said}");
+    assert_eq!(folder.files(), ["a"]);
+}
+
+/// As process 1 of a container every rill has the same number, and so has the draft that a killed one left.
+#[test]
+fn a_draft_that_was_left_behind_is_in_nobody_s_way() {
+    let folder = Folder::new("create");
+    folder.write("t/a", b"abc");
+    let program = env!("CARGO_BIN_EXE_rill");
+    let script = "for name in .t.torrent.$$ .rill-$$; do : > $name; done; exec $0 create .. -o t.torrent";
+    let create = Command::new("sh").args(["-c", script, program]).current_dir(folder.join("t")).output();
+    let create = create.unwrap();
+    assert_eq!(create.status.code(), Some(0), "{}", String::from_utf8_lossy(&create.stderr));
+    assert!(folder.join("t/t.torrent").exists());
 }
 
 #[test]
@@ -122,7 +156,11 @@ fn every_refusal_has_its_code_and_its_sentence() {
     create("gone", &folder).run().expect(9).says("gone: no such file");
     create("t", &folder).args(["--piece-length", "100K"]).run().expect(2).says("102400 bytes");
     create("t", &folder).args(["--name", "a/b"]).run().expect(2).says("'a/b'");
-    create("t", &folder).args(["-t", "nowhere"]).run().expect(2).says("'nowhere'");
+    create("t", &folder).args(["-t", "nowhere"]).run().expect(2).says("`nowhere` is no tracker");
+    create("t", &folder).arg("--out=").run().expect(2).says("--out: ``");
+    let long = folder.write("x".repeat(255), b"abc");
+    create(&long, &folder).args(["-o", "x"]).run().expect(2).says("of at most 240 bytes");
+    fs::remove_file(long).unwrap();
     create("t", &folder).args(["--exclude", "[a"]).run().expect(2).says("--exclude: the pattern '[a'");
     create("t", &folder).args(["--exclude", "a"]).run().expect(1).says("t holds no bytes");
     symlink("a", folder.join("t/link")).unwrap();

@@ -4,6 +4,7 @@
 mod common;
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use common::link::{EXTENDED, Link, Message, fresh_peer_id};
@@ -54,6 +55,31 @@ fn the_truth_is_enough() {
     let good = Informer::start(&torrent, Telling::Truth);
     get(&torrent, &[&good]);
     assert_eq!(good.connections(), 1);
+}
+
+#[test]
+fn what_is_in_the_way_of_the_saved_torrent_is_told_before_anyone_is_asked() {
+    let (torrent, folder) = (finely_cut(), Folder::new("magnet"));
+    let good = Informer::start(&torrent, Telling::Truth);
+    let link = format!("magnet:?xt=urn:btih:{}&x.pe={}", torrent.hex(), good.address);
+    let save = |command: &str, name: &str| {
+        Rill::new([command, &link, "--save-torrent"]).arg(folder.join(name)).in_dir(folder.path())
+    };
+    folder.write("notes.txt", b"precious");
+    symlink("notes.txt", folder.join("link")).unwrap();
+    for command in ["get", "show"] {
+        save(command, "notes.txt").run().expect(10).says("--overwrite replaces it");
+        save(command, "link").run().expect(10).says("is a link");
+        save(command, "gone/x.torrent").run().expect(9).says("can't write");
+    }
+    assert_eq!((good.connections(), folder.files()), (0, vec!["link".to_owned(), "notes.txt".to_owned()]));
+    assert_eq!(std::fs::read(folder.join("notes.txt")).unwrap(), b"precious");
+    symlink("/proc/self/fd/1", folder.join("out")).unwrap();
+    let ended = save("get", "out").run();
+    assert!(ended.expect(0).stdout.starts_with('d') && folder.join("out").is_symlink(), "{}", ended.stdout);
+    save("show", "link").arg("--overwrite").run().expect(0);
+    assert!(!folder.join("link").is_symlink());
+    assert_eq!(std::fs::read(folder.join("notes.txt")).unwrap(), b"precious");
 }
 
 #[test]

@@ -41,6 +41,45 @@ fn the_tracker_s_list_is_printed_as_promised() {
     assert_eq!(tracker.events(), ["", "stopped"], "we come, look, and leave");
 }
 
+/// Some trackers tell whoever asks of itself, too; and who has only that waits for the others.
+#[test]
+fn we_are_no_peer_of_ours() {
+    let ours = "127.0.0.1:6999".parse().unwrap();
+    let empty = Tracker::start(Answer::Peers(vec![ours]));
+    let good = Tracker::start(Answer::Peers(vec![ours, "45.226.6.202:6999".parse().unwrap()]));
+    let ended = peers(&torrent(), &[&empty], &["--port", "6999"]);
+    assert!(ended.expect(0).stdout.ends_with("Got 0 peers\n"), "{}", ended.stdout);
+    let ended = peers(&torrent(), &[&empty, &good], &["--port", "6999"]);
+    let list = "Got 1 peers\nPeer 0 is ip: 45.226.6.202 port: 6999\n";
+    assert!(ended.expect(0).stdout.ends_with(list), "{}", ended.stdout);
+}
+
+#[test]
+fn a_signal_ends_it_and_those_who_know_us_hear_of_it() {
+    let (silent, good) = (Tracker::start(Answer::Silence), Tracker::start(Answer::Peers(Vec::new())));
+    let folder = Folder::new("peers");
+    let file = torrent().write_file(&folder, &[&silent.url(), &good.url()]);
+    for (flags, answer) in [(&["--json"][..], "\"ok\":true"), (&["-q"], "200 OK")] {
+        let mut running = Rill::new(["peers"]).arg(&file).args(flags).start();
+        running.wait_for(answer);
+        running.signal("TERM");
+        let ended = running.end();
+        ended.expect(143);
+        if flags == ["--json"] {
+            let last = ended.says("stopped by SIGTERM").last_event();
+            assert_eq!((&*last["event"], &*last["code"]), ("stop", "143"));
+        }
+    }
+    assert_eq!(good.events(), ["", "stopped", "", "stopped"]);
+    // Nor does a peer that is visited hold it.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = mute.local_addr().unwrap().to_string();
+    let running = Rill::new(["peers", "--no-trackers", "--pieces", "--peer", &peer]).arg(&file).start();
+    let _visit = mute.accept().unwrap();
+    running.signal("INT");
+    running.end().expect(130);
+}
+
 #[test]
 fn an_empty_list_is_an_answer() {
     let tracker = Tracker::start(Answer::Peers(Vec::new()));

@@ -141,6 +141,19 @@ pub fn parse(words: Vec<OsString>, variable: impl Fn(&str) -> Option<OsString>) 
     Ok(Asked::Do(flags))
 }
 
+/// Whether programs are to hear, too, of a line that makes no sense: what can be told of it without the rest.
+pub fn wants_json(words: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let row = Opt::Json.row();
+    let given = |word: &OsString| match word.as_bytes().strip_prefix(row.long.as_bytes())? {
+        [] => Some("1".into()),
+        [b'=', value @ ..] => switch(OsStr::from_bytes(value)),
+        _ => None,
+    };
+    let options = words.iter().take_while(|word| *word != "--");
+    let typed = options.filter_map(given).last();
+    typed.or_else(|| switch(&variable(&row.variable())?)).is_some_and(|value| value == "1")
+}
+
 /// The words, sorted into options and operands.
 #[derive(Default)]
 struct Line {
@@ -280,7 +293,9 @@ impl Flags {
     /// that is how compose files unset one.
     fn read_environment(&mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<(), Failure> {
         for row in self.command.options() {
-            if self.is_given(row.option) || matches!(row.option, Opt::Help | Opt::Version) {
+            // RILL_NAME is what a program that `rill run` started for a torrent finds: no name for another one.
+            let typed_only = matches!(row.option, Opt::Help | Opt::Version | Opt::Name);
+            if self.is_given(row.option) || typed_only {
                 continue;
             }
             let by = row.variable();
@@ -303,9 +318,10 @@ impl Flags {
         let count = self.operands.len();
         if count < row.at_least {
             return Err(Failure::usage(format!(
-                "`rill {}` needs a {}; `rill {} --help` tells more",
+                "`rill {}` needs {} {}; `rill {} --help` tells more",
                 row.name,
-                row.operands.trim_end_matches("..."),
+                if row.operands.starts_with('A') { "an" } else { "a" },
+                row.operands.split(' ').next().unwrap_or_default().trim_end_matches("..."),
                 row.name
             )));
         }
@@ -421,8 +437,8 @@ mod tests {
         assert!(refusal("X --frobnicate=3").starts_with("unknown flag --frobnicate; `rill get --help`"));
         assert!(refusal("X -x").starts_with("unknown flag -x;"));
         assert!(
-            refusal("show X --overwrite")
-                .contains("unknown flag --overwrite for `rill show`: it belongs to get")
+            refusal("show X --sequential")
+                .contains("unknown flag --sequential for `rill show`: it belongs to get")
         );
         assert_eq!(refusal("X --dir"), "--dir needs a DIR behind it");
         assert!(refusal("X --out --json").contains("write --out=--json"));
@@ -456,6 +472,14 @@ mod tests {
         assert!(!with("X", &[("RILL_NO_DHT", "0")]).has(Opt::NoDht));
         let failure = ask("X", &[("RILL_NO_DHT", "perhaps")]).unwrap_err();
         assert_eq!(failure.message, "RILL_NO_DHT is a switch: 1 or 0, not `perhaps`");
+    }
+
+    #[test]
+    fn the_name_of_a_torrent_that_is_complete_is_none_for_the_next() {
+        let variables = [("RILL_NAME", "finished"), ("RILL_COMMENT", "c")];
+        let flags = with("create X", &variables);
+        assert_eq!((flags.path(Opt::Name), flags.path(Opt::Comment)), (None, Some("c".into())));
+        assert_eq!(with("create X --name n", &variables).path(Opt::Name), Some("n".into()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::exit::Failure;
 use super::settings::Settings;
 use super::station;
+use super::stop::Stop;
 use crate::envelope::{Receiver, Sender, unbounded};
 use crate::id::InfoHash;
 use crate::session::Shared;
@@ -59,14 +60,9 @@ impl Around {
         Ok(Some(Self { shared, info_hash, tell, told, since: Instant::now() }))
     }
 
-    /// Where neighbours reach us.
-    pub fn port(&self) -> u16 {
-        self.shared.port()
-    }
-
-    /// Waits and tells whom they named. Where there are peers `already` it doesn't wait long, and leaves the neighbours
-    /// in peace: a tracker's peer would come a second time, by its other address.
-    pub fn listen(&self, already: bool) -> Vec<(Source, SocketAddr)> {
+    /// Waits and tells whom they named, which a signal cuts short. Where there are peers `already` it doesn't wait
+    /// long, and leaves the neighbours in peace: a tracker's peer would come a second time, by its other address.
+    pub fn listen(&self, already: bool, stop: &Stop) -> Vec<(Source, SocketAddr)> {
         if !already {
             let tell = self.tell.clone();
             self.shared
@@ -77,9 +73,9 @@ impl Around {
             // Trackers may have taken long to fail; neighbours were asked just now.
             false => (self.since + NO_NODE_WAIT).max(Instant::now() + PATIENCE),
         };
-        let mut found = self.listen_until(until);
+        let mut found = self.listen_until(until, stop);
         if found.is_empty() && !already && self.has_nodes() {
-            found = self.listen_until(self.since + WAIT);
+            found = self.listen_until(self.since + WAIT, stop);
         }
         found
     }
@@ -89,9 +85,9 @@ impl Around {
         self.shared.dht().is_some_and(|dht| !dht.nodes(NODES_WAIT).is_empty())
     }
 
-    fn listen_until(&self, mut until: Instant) -> Vec<(Source, SocketAddr)> {
+    fn listen_until(&self, mut until: Instant, stop: &Stop) -> Vec<(Source, SocketAddr)> {
         let mut found = Vec::new();
-        while let Ok((source, peers)) = self.told.recv_deadline(until) {
+        while let Some((source, peers)) = stop.or_until(&self.told, until) {
             found.extend(peers.into_iter().map(|peer| (source, peer)));
             until = until.min(Instant::now() + PATIENCE);
         }

@@ -1,8 +1,8 @@
 //! `rill create`: a `.torrent` from a file or a folder.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::args::Flags;
@@ -12,14 +12,15 @@ use super::meter::Meter;
 use super::options::Opt;
 use super::row::Ending;
 use super::screen::{self, Output};
+use super::settings::tracker_url;
 use super::stop::Stop;
+use super::target::{Target, cannot_write};
 use super::units::{self, for_people};
 use super::unix_time_s;
 use crate::create::{CreateError, Created, Recipe};
 use crate::glob::Glob;
 use crate::magnet::Magnet;
-use crate::metainfo::{Info, MAX_TORRENT_BYTES, Metainfo};
-use crate::sys::file::{self, Access};
+use crate::metainfo::{Info, Metainfo};
 use crate::text::count;
 
 /// Runs the command with these flags.
@@ -31,14 +32,21 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let path = Path::new(&flags.operands[0]);
     let target = match flags.path(Opt::Out) {
         Some(out) if out.as_os_str() == "-" => None,
+        Some(out) if out.as_os_str().is_empty() => {
+            return Err(Failure::usage("--out: `` is no name for a file"));
+        }
         Some(out) => Some(out),
         None => Some(PathBuf::from(format!("{}.torrent", recipe.name_for(path).map_err(failure)?))),
     };
     // From here on there is a draft, which no signal may leave behind.
     let stop = Stop::install()?;
-    let target = target.map(|path| Target::prepare(path, flags.has(Opt::Overwrite))).transpose()?;
+    let target = target.map(|target| {
+        keep_apart(path, &target)?;
+        Target::prepare(target, flags.has(Opt::Overwrite))
+    });
+    let mut target = target.transpose()?;
     match &target {
-        Some(target) => recipe.exclude.extend(target.inside(path)),
+        Some(target) => recipe.exclude.extend(inside(path, target)),
         None if output.json => {
             return Err(Failure::usage("--json and `--out -` both want standard output"));
         }
@@ -48,17 +56,19 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
         output.say("warning: a private torrent without a tracker finds no peers");
     }
     let created = hash(&recipe, path, output, &stop)?;
-    let written = match target {
-        Some(target) => Some(target.write(&created.bytes)?),
-        None => None,
-    };
-    match &written {
+    match &mut target {
         None => screen::print_raw(&created.bytes)?,
-        Some(_) if output.json => screen::print(&event(&created, written.as_deref()).to_string())?,
-        Some(_) => screen::print(&result(&created, flags.has(Opt::Magnet)))?,
+        Some(target) => {
+            let written = target.write(&created.bytes);
+            written.map_err(|error| cannot_write(target.path(), &error))?;
+            screen::print(&match output.json {
+                true => event(&created, target.path()).to_string(),
+                false => result(&created, flags.has(Opt::Magnet)),
+            })?;
+        }
     }
-    output.say(&summary(&created, written.as_deref()));
-    if written.is_none() {
+    output.say(&summary(&created, target.as_ref().map(Target::path)));
+    if target.is_none() {
         output.say(&result(&created, flags.has(Opt::Magnet)));
     }
     Ok(Code::Done)
@@ -114,7 +124,11 @@ fn failure(error: CreateError) -> Failure {
 
 /// One `--tracker`: a tier, its URLs with commas between them.
 fn tier(text: &str) -> Result<Vec<String>, String> {
-    Ok(text.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect())
+    let urls: Vec<&str> = text.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
+    match urls[..] {
+        [] => tracker_url(text).map(|url| vec![url]),
+        _ => urls.into_iter().map(tracker_url).collect(),
+    }
 }
 
 fn date(text: &str) -> Result<i64, String> {
@@ -151,7 +165,7 @@ fn summary(created: &Created, written: Option<&Path>) -> String {
     )
 }
 
-fn event(created: &Created, written: Option<&Path>) -> Object {
+fn event(created: &Created, written: &Path) -> Object {
     let Metainfo { info, .. } = &created.metainfo;
     screen::event("complete", unix_time_s())
         .put("info_hash", info.info_hash.to_string())
@@ -162,121 +176,51 @@ fn event(created: &Created, written: Option<&Path>) -> Object {
         .put("files", info.files.len())
         .put("hidden_left_out", created.hidden_left_out)
         .put("magnet", Magnet::from(&created.metainfo).to_string())
-        .put_some("path", written.map(|path| path.display().to_string()))
+        .put("path", written.display().to_string())
         .put("code", Code::Done.number())
 }
 
-/// Where the `.torrent` goes. It is written under another name and renamed, so that nobody reads half of one; the
-/// file is made before the hashing begins, which may take hours.
-struct Target {
-    path: PathBuf,
-    /// What is written to, and its name for now; `None` where the target is a pipe or a device.
-    draft: Option<(PathBuf, File)>,
+/// Patterns that keep the target out of the torrent, if it is written to the very folder.
+fn inside(folder: &Path, target: &Target) -> Vec<Glob> {
+    let Some(draft) = target.draft() else { return Vec::new() };
+    let (Ok(folder), Ok(draft)) = (fs::canonicalize(folder), fs::canonicalize(draft)) else {
+        return Vec::new();
+    };
+    let target = draft.with_file_name(target.path().file_name().unwrap_or_default());
+    [target, draft]
+        .iter()
+        .filter_map(|path| path.strip_prefix(&folder).ok())
+        .map(|path| Glob::exactly(&path.to_string_lossy()))
+        .collect()
 }
 
-impl Target {
-    fn prepare(path: PathBuf, overwrite: bool) -> Result<Self, Failure> {
-        match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => {
-                return Err(Failure::new(Code::InTheWay, format!("{} is a folder", path.display())));
-            }
-            Ok(meta) if !meta.is_file() => return Ok(Self { path, draft: None }),
-            Ok(_) if !overwrite && !is_torrent(&path) => {
-                let sentence =
-                    format!("{} is there and is no torrent; --overwrite replaces it", path.display());
-                return Err(Failure::new(Code::InTheWay, sentence));
-            }
-            _ => {}
+/// What a torrent is made of isn't replaced by it, whatever is typed.
+fn keep_apart(source: &Path, target: &Path) -> Result<(), Failure> {
+    let is = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    match (fs::metadata(source).map(is), fs::symlink_metadata(target).map(is)) {
+        (Ok(source), Ok(there)) if source == there => {
+            let sentence = format!("{} is what the torrent is made of", target.display());
+            Err(Failure::new(Code::InTheWay, sentence))
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        let file = file::open(&draft, Access::CreateNew).map_err(|error| cannot_write(&path, &error))?;
-        Ok(Self { path, draft: Some((draft, file)) })
+        _ => Ok(()),
     }
-
-    /// Patterns that keep it out of the torrent, if it is written to the very folder.
-    fn inside(&self, folder: &Path) -> Vec<Glob> {
-        let Some((draft, _)) = &self.draft else { return Vec::new() };
-        let (Ok(folder), Ok(draft)) = (fs::canonicalize(folder), fs::canonicalize(draft)) else {
-            return Vec::new();
-        };
-        let target = draft.with_file_name(self.path.file_name().unwrap_or_default());
-        [target, draft]
-            .iter()
-            .filter_map(|path| path.strip_prefix(&folder).ok())
-            .map(|path| Glob::exactly(&path.to_string_lossy()))
-            .collect()
-    }
-
-    fn write(mut self, bytes: &[u8]) -> Result<PathBuf, Failure> {
-        let written = match &mut self.draft {
-            Some((draft, file)) => {
-                let written = file.write_all(bytes).and_then(|()| file.sync_all());
-                written.and_then(|()| fs::rename(draft, &self.path))
-            }
-            None => {
-                fs::OpenOptions::new().write(true).open(&self.path).and_then(|mut file| file.write_all(bytes))
-            }
-        };
-        written.map_err(|error| cannot_write(&self.path, &error))?;
-        self.draft = None;
-        Ok(std::mem::take(&mut self.path))
-    }
-}
-
-/// What isn't finished leaves nothing behind.
-impl Drop for Target {
-    fn drop(&mut self) {
-        if let Some((draft, _)) = &self.draft {
-            let _ = fs::remove_file(draft);
-        }
-    }
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::disk("can't write", path, error)
-}
-
-/// Whether this is something we would have written: that may be replaced.
-fn is_torrent(path: &Path) -> bool {
-    let mut bytes = Vec::new();
-    let is_read = File::open(path).is_ok_and(|file| {
-        // A disk's image isn't read only to be refused.
-        let fits = file.metadata().is_ok_and(|meta| meta.len() <= MAX_TORRENT_BYTES);
-        fits && file.take(MAX_TORRENT_BYTES).read_to_end(&mut bytes).is_ok()
-    });
-    is_read && Metainfo::from_bytes(&bytes).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Seek;
+    use std::io;
 
     use super::*;
-    use crate::scratch::Scratch;
 
     #[test]
     fn tiers_and_dates_are_read() {
-        assert_eq!(tier("http://a, udp://b").unwrap(), ["http://a", "udp://b"]);
+        assert_eq!(tier("http://a, udp://b,").unwrap(), ["http://a", "udp://b"]);
+        for bad in ["", " , ", "foo://bar", "http://a,b", "http://a:99999/"] {
+            assert!(tier(bad).is_err(), "{bad}");
+        }
         assert_eq!(date("-5"), Ok(-5));
         assert!(date("now").unwrap() > 1_700_000_000);
         assert_eq!(date("soon").unwrap_err(), "`soon` is neither `now` nor a number of Unix seconds");
-    }
-
-    #[test]
-    fn a_torrent_of_any_length_that_is_read_may_be_replaced() {
-        let scratch = Scratch::new();
-        let small = fs::read("testdata/single.torrent").unwrap();
-        assert!(is_torrent(&scratch.write("small", &small)));
-        assert!(!is_torrent(&scratch.write("none", "none")) && !is_torrent(&scratch.join("gone")));
-        // A torrent but for its length: what is in the comment is a hole.
-        let large = scratch.join("large");
-        let mut file = File::create(&large).unwrap();
-        let comment = MAX_TORRENT_BYTES.to_string();
-        write!(file, "d7:comment{comment}:").unwrap();
-        file.seek_relative(MAX_TORRENT_BYTES as i64).unwrap();
-        file.write_all(&small[small.windows(6).position(|at| at == b"4:info").unwrap()..]).unwrap();
-        assert!(!is_torrent(&large));
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn check(flags: &Flags, action: Action, words: &[OsString]) -> Result<(), Failur
             return Err(Failure::usage(format!("`rill ctl {name}` doesn't know what to do with `{word}`")));
         }
         (Action::List | Action::Status, None) => {}
-        (_, None) => return Err(Failure::usage(format!("`rill ctl {name}` needs a TORRENT"))),
+        (_, None) => return Err(Failure::usage(format!("`rill ctl {name}` needs a WHICH"))),
         _ => {}
     }
     for (option, belongs_to) in

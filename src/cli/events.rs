@@ -22,8 +22,8 @@ pub struct Events {
     write: Write,
     /// When each torrent's `progress` was written last, and in which phase.
     progress: Vec<Option<(Instant, Phase)>>,
-    /// Whether people were told that nothing can be written.
-    broken: bool,
+    /// Why something couldn't be written. People were told.
+    broken: Option<Failure>,
 }
 
 impl Events {
@@ -33,14 +33,15 @@ impl Events {
     }
 
     fn to(output: Output, write: Write) -> Self {
-        Self { output, write, progress: Vec::new(), broken: false }
+        Self { output, write, progress: Vec::new(), broken: None }
     }
 
     fn put(&mut self, object: &Object) {
         if let Err(failure) = (self.write)(&object.to_string())
-            && !std::mem::replace(&mut self.broken, true)
+            && self.broken.is_none()
         {
             self.output.say(&format!("rill: {failure}"));
+            self.broken = Some(failure);
         }
     }
 
@@ -161,6 +162,11 @@ impl Face for Events {
         match how {
             // `complete` was the last word.
             Ok(Ending::Complete) if row.complete => {}
+            Ok(Ending::NamedBefore) => {
+                let message = format!("{} is {}", row.title.typed, Ending::NamedBefore.reason());
+                self.output.say(&format!("rill: {message}"));
+                self.put(&begin("warning", Some(row), now).put("message", message));
+            }
             Ok(ending) => {
                 let object = begin("stop", Some(row), now)
                     .put("reason", ending.reason())
@@ -188,6 +194,10 @@ impl Face for Events {
                 begin("error", None, now).put("message", &failure.message).put("code", failure.code.number());
             self.put(&object);
         }
+    }
+
+    fn unsaid(self: Box<Self>) -> Option<Failure> {
+        self.broken
     }
 }
 

@@ -145,7 +145,8 @@ impl std::error::Error for Failure {}
 /// Which kind of disk trouble this is.
 pub fn code_of_io(error: &io::Error) -> Code {
     match error.kind() {
-        // No inodes left is told as no space left.
+        // No inodes left is told as no space left. A file that is too long, for `ulimit -f` or its file system, is
+        // another matter: making room helps nobody.
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => Code::InTheWay,
         _ => Code::Disk,
@@ -162,6 +163,7 @@ mod tests {
             |errno| Failure::disk("can't write", Path::new("x"), &io::Error::from_raw_os_error(errno)).code;
         assert_eq!(code(libc::ENOSPC), Code::DiskFull);
         assert_eq!(code(libc::EDQUOT), Code::DiskFull);
+        assert_eq!(code(libc::EFBIG), Code::Disk);
         assert_eq!(code(libc::ENOTDIR), Code::InTheWay);
         assert_eq!(code(libc::EACCES), Code::Disk);
         assert_eq!(code(libc::EIO), Code::Disk);

@@ -17,6 +17,7 @@ pub mod settings; // what was typed, checked and grouped
 
 // What commands share.
 pub mod source; //   where a torrent comes from
+pub mod target; //   a file that is named to be written
 pub mod stop; //     being told to stop
 pub mod meter; //    how far a long piece of work is, for people
 pub mod listing; //  how the files of a torrent are listed
@@ -52,20 +53,26 @@ use args::{Asked, Flags};
 use exit::{Code, Failure};
 use options::Command;
 
+use crate::sys;
+
 /// Runs the program with the process's own arguments and environment.
 pub fn main() -> ExitCode {
-    crate::sys::keep_memory_small();
+    sys::keep_memory_small();
+    // Where it can't be had, a file that grows too long ends us with a signal: no reason not to begin.
+    let _ = sys::outlive_file_limit();
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     if words.is_empty() {
         screen::say_raw(&help::text(None));
         return Code::Usage.number().into();
     }
-    let code = match args::parse(words, |name| std::env::var_os(name)) {
+    let variable = |name: &str| std::env::var_os(name);
+    let json = args::wants_json(&words, variable);
+    let code = match args::parse(words, variable) {
         Ok(Asked::Help(command)) => code_of(screen::print_raw(help::text(command).as_bytes())),
         Ok(Asked::Version) => code_of(screen::print_raw(help::version().as_bytes())),
         Ok(Asked::Do(flags)) => run(&flags),
         Err(failure) => {
-            screen::say(&format!("rill: {failure}"));
+            screen::Output { json, ..Default::default() }.fail(&failure, unix_time_s());
             failure.code
         }
     };

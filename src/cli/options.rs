@@ -238,7 +238,7 @@ options! {
     Out "--out" Some("-o"), One("NAME"), &[Get, Seed, Check, Create], "another name for what is written (create: the .torrent, - for standard output)";
     Select "--select" None, One("LIST"), &[Get], "only these files: numbers (1,3-5) or globs, as `rill show` lists them";
     Sequential "--sequential" None, Nothing, &[Get, Run], "fetch pieces in order";
-    Overwrite "--overwrite" None, Nothing, &[Get, Create], "replace what is in the way";
+    Overwrite "--overwrite" None, Nothing, &[Get, Show, Create], "replace what is in the way";
     SaveTorrent "--save-torrent" None, One("PATH"), &[Get, Show], "keep the .torrent of a magnet link here";
     Watch "--watch" None, Many("DIR"), &[Run], "take on every .torrent and .magnet file that is put here; one that is removed stops its torrent";
     State "--state" None, One("DIR"), &[Run], "what is remembered between runs (default: .rill inside the target folder)";

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -11,15 +10,17 @@ use super::around::Around;
 use super::exit::{Code, Failure};
 use super::json::{Array, Object};
 use super::options::Opt;
+use super::row::Ending;
 use super::screen::{self, Output};
 use super::settings::{Port, Settings};
 use super::source::{Found, Source};
+use super::stop::Stop;
 use super::unix_time_s;
 use crate::envelope::{Receiver, unbounded};
 use crate::id::{InfoHash, PeerId, random_bytes};
 use crate::peer::probe::{Claims, Probe, Visit, probe};
 use crate::swarm;
-use crate::sys;
+use crate::sys::{own_addresses, raise_open_files};
 use crate::text::system_words;
 use crate::thread;
 use crate::tracker::announce::{
@@ -29,8 +30,8 @@ use crate::tracker::client::Client;
 use crate::tracker::http::{self, HttpClient, Reply};
 use crate::wire::mse::Encryption;
 
-/// The ports that every client tries, in this order.
-const USUAL_PORTS: RangeInclusive<u16> = 6881..=6889;
+/// The port that every client tries first.
+const USUAL_PORT: u16 = 6881;
 
 /// How long the other trackers may still take once one has answered.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -51,12 +52,28 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 /// Why it couldn't be done, with the code to exit with.
 pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
-    let bind = settings.net.bind;
     // A limit that can't be raised is high enough for most.
-    let _ = sys::raise_open_files();
+    let _ = raise_open_files();
     let scrape = flags.has(Opt::Scrape);
-    let round = Round::of(Source::of(&flags.operands[0]).load(bind)?, &settings, scrape, output)?;
-    if scrape { round.scrape() } else { round.announce(flags.has(Opt::Pieces)) }
+    let stop = Stop::install()?;
+    let source = Source::of(&flags.operands[0]);
+    let prepare = move || Round::of(source.load(settings.net.bind)?, &settings, scrape, output);
+    let Some(round) = stop.race("load", prepare)? else { return stopped(&stop, output, None) };
+    let round = round?;
+    if scrape { round.scrape(&stop) } else { round.announce(flags.has(Opt::Pieces), &stop) }
+}
+
+/// The end that a signal makes.
+fn stopped(stop: &Stop, output: Output, info_hash: Option<InfoHash>) -> Result<Code, Failure> {
+    let ending = Ending::Stopped(stop.code().unwrap_or(Code::Other));
+    let (reason, code) = (ending.reason(), ending.code());
+    output.say(&format!("rill: {reason}"));
+    if output.json {
+        let event = screen::event("stop", unix_time_s());
+        let event = event.put_some("info_hash", info_hash.map(|hash| hash.to_string()));
+        screen::print(&event.put("reason", reason).put("code", code.number()).to_string())?;
+    }
+    Ok(code)
 }
 
 /// A torrent, as far as its peers go.
@@ -152,9 +169,8 @@ impl Round {
             let sentence = "there is no tracker to ask; name one with --tracker URL";
             return Err(Failure::new(Code::Network, sentence));
         }
-        let port = match (settings.net.port, &around) {
-            (Port::Exactly(port), _) if port != 0 => port,
-            (_, Some(around)) => around.port(),
+        let port = match settings.net.port {
+            Port::Exactly(port) if port != 0 => port,
             _ => free_port(bind),
         };
         let mut key = [0; 4];
@@ -167,11 +183,18 @@ impl Round {
     }
 
     /// Announces everywhere, prints the peers, and takes leave again: we have nothing to give.
-    fn announce(mut self, with_pieces: bool) -> Result<Code, Failure> {
+    fn announce(mut self, with_pieces: bool, stop: &Stop) -> Result<Code, Failure> {
         let (who, progress) = (self.who.clone(), self.progress);
+        let (port, us) = (who.port, Us::at(who.port));
         let answers = self.ask(
-            move |url| announce(url, &Query::new(&who, progress, AnnounceEvent::Regular)),
-            |told: &Told<Answer>| told.outcome.as_ref().is_ok_and(|answer| !answer.peers.is_empty()),
+            stop,
+            move |url| us.left_out(announce(url, &Query::new(&who, progress, AnnounceEvent::Regular))),
+            |told: &Told<Answer>| match told.outcome.as_ref().map(|answer| &answer.peers[..]) {
+                Ok([]) | Err(_) => false,
+                // By an address that we don't know of, we.
+                Ok([peer]) => peer.port() != port,
+                Ok(_) => true,
+            },
             |round, told| round.print_answer(told),
         )?;
         let mut welcome = Vec::new();
@@ -181,37 +204,41 @@ impl Round {
                 welcome.push(told.url);
             }
         }
-        if let Some(around) = self.around.take() {
-            self.peers.extend(around.listen(!self.peers.is_empty()));
-            if self.peers.is_empty() && welcome.is_empty() && !around.has_nodes() {
+        if let Some(around) = self.around.take().filter(|_| stop.code().is_none()) {
+            self.peers.extend(around.listen(!self.peers.is_empty(), stop));
+            if stop.code().is_none() && self.peers.is_empty() && welcome.is_empty() && !around.has_nodes() {
                 return Err(Failure::new(Code::Network, "no tracker and no node of the DHT has answered"));
             }
         }
         let mut seen = HashSet::new();
         self.peers.retain(|(_, peer)| seen.insert(*peer));
-        self.print_peers()?;
-        if with_pieces {
-            self.print_pieces()?;
+        if stop.code().is_none() {
+            self.print_peers()?;
+            if with_pieces {
+                self.print_pieces(stop)?;
+            }
         }
         self.take_leave(welcome);
-        self.end()
+        self.end(stop)
     }
 
     /// Prints what the trackers know of the swarm.
-    fn scrape(self) -> Result<Code, Failure> {
+    fn scrape(self, stop: &Stop) -> Result<Code, Failure> {
         let (info_hash, bind) = (self.who.info_hash, self.who.bind);
         self.ask(
+            stop,
             move |url| scrape(url, info_hash, bind),
             |told: &Told<Scraped>| told.outcome.is_ok(),
             |round, told| round.print_scraped(told),
         )?;
-        self.end()
+        self.end(stop)
     }
 
     /// Asks every tracker at once and prints each answer as it comes. Once one of them is `enough`, the others
-    /// have little time left.
+    /// have little time left; once a signal has come, none.
     fn ask<T: Send + 'static>(
         &self,
+        stop: &Stop,
         question: impl Fn(&str) -> Told<T> + Clone + Send + 'static,
         enough: impl Fn(&Told<T>) -> bool,
         print: impl Fn(&Self, &Told<T>) -> Result<(), Failure>,
@@ -222,8 +249,8 @@ impl Round {
         let mut until: Option<Instant> = None;
         while answers.len() < self.trackers.len() {
             let next = match until {
-                Some(until) => told.recv_deadline(until).ok(),
-                None => told.recv().ok(),
+                Some(until) => stop.or_until(&told, until),
+                None => stop.or(&told),
             };
             let Some((_, next)) = next else { break };
             print(self, &next)?;
@@ -231,6 +258,9 @@ impl Round {
                 until.get_or_insert_with(|| Instant::now() + PATIENCE);
             }
             answers.push(next);
+        }
+        if stop.code().is_some() {
+            return Ok(answers);
         }
         let failures = answers.iter().filter_map(|told| told.outcome.as_ref().err()).map(ToString::to_string);
         let failures: Vec<String> = failures.collect();
@@ -318,7 +348,7 @@ impl Round {
     }
 
     /// Visits every peer, many at once, and prints what each has in the order of the list.
-    fn print_pieces(&self) -> Result<(), Failure> {
+    fn print_pieces(&self, stop: &Stop) -> Result<(), Failure> {
         let Identity { info_hash, peer_id, bind, .. } = self.who;
         let visit = Visit { info_hash, peer_id, pieces: self.pieces, bind, encryption: self.encryption };
         let visits = all_at_once("probe", self.peers.clone(), move |(_, peer)| {
@@ -326,7 +356,7 @@ impl Round {
         })?;
         let mut waiting = BTreeMap::new();
         let mut next = 0;
-        for (at, found) in visits {
+        while let Some((at, found)) = stop.or(&visits) {
             waiting.insert(at, found);
             while let Some(found) = waiting.remove(&next) {
                 self.print_probe(next, found)?;
@@ -381,13 +411,39 @@ impl Round {
         while farewells.as_ref().is_ok_and(|farewells| farewells.recv_deadline(until).is_ok()) {}
     }
 
-    fn end(&self) -> Result<Code, Failure> {
+    fn end(&self, stop: &Stop) -> Result<Code, Failure> {
+        if stop.code().is_some() {
+            return stopped(stop, self.output, Some(self.who.info_hash));
+        }
         if self.output.json {
             let object =
                 self.event("complete").put("peers", self.peers.len()).put("code", Code::Done.number());
             screen::print(&object.to_string())?;
         }
         Ok(Code::Done)
+    }
+}
+
+/// How we would be named by a tracker: many name whoever asks, too.
+#[derive(Clone)]
+struct Us {
+    port: u16,
+    ips: Vec<IpAddr>,
+}
+
+impl Us {
+    fn at(port: u16) -> Self {
+        // Without a list, what is left is an entry too many.
+        Self { port, ips: own_addresses().unwrap_or_default() }
+    }
+
+    fn left_out(&self, mut told: Told<Answer>) -> Told<Answer> {
+        if let Ok(answer) = &mut told.outcome {
+            let seen = answer.external_ip;
+            let is_us = |ip: IpAddr| ip.is_loopback() || self.ips.contains(&ip) || Some(ip) == seen;
+            answer.peers.retain(|peer| peer.port() != self.port || !is_us(peer.ip()));
+        }
+        told
     }
 }
 
@@ -476,12 +532,11 @@ fn all_at_once<I: Send + 'static, T: Send + 'static>(
     Ok(told)
 }
 
-/// The port we claim to listen on. One where a peer of this machine listens would put us in its place at the
-/// tracker, and take it off the list when we leave.
+/// The port we claim to listen on: any that is free. One where a peer of this machine listens, or will in a moment,
+/// would put us in its place at the tracker, and take it off the list when we leave.
 fn free_port(bind: Option<IpAddr>) -> u16 {
-    let ip = bind.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    let is_free = |port: &u16| TcpListener::bind((ip, *port)).is_ok();
-    USUAL_PORTS.clone().find(is_free).unwrap_or(*USUAL_PORTS.start())
+    let listener = TcpListener::bind((bind.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), 0));
+    listener.and_then(|listener| listener.local_addr()).map_or(USUAL_PORT, |address| address.port())
 }
 
 fn look_up(peer: impl ToSocketAddrs, name: &str, output: Output) -> Option<SocketAddr> {

@@ -47,6 +47,8 @@ pub struct Progress {
     waits: Vec<Wait>,
     /// What was warned of last; the same again is no news.
     warned: Option<String>,
+    /// Why standard output doesn't have what was asked for.
+    unsaid: Option<Failure>,
 }
 
 /// When the next plain line may come.
@@ -77,7 +79,8 @@ impl Progress {
 
     fn new(output: Output, to: Box<dyn Write + Send>, columns: Option<Columns>) -> Self {
         let plain = PlainLines { wait: LINE_EVERY, ..PlainLines::default() };
-        Self { output, to, columns, drawn: false, drawn_at: None, plain, waits: Vec::new(), warned: None }
+        let (waits, warned, unsaid) = (Vec::new(), None, None);
+        Self { output, to, columns, drawn: false, drawn_at: None, plain, waits, warned, unsaid }
     }
 
     /// A line that stays; behind the name of its torrent where there are several.
@@ -104,6 +107,7 @@ impl Progress {
         self.erase();
         if let Err(failure) = screen::print(words) {
             self.line(&format!("rill: {failure}"));
+            self.unsaid = Some(failure);
         }
     }
 
@@ -263,6 +267,7 @@ impl Face for Progress {
     fn ended(&mut self, rows: &[Row], at: usize, how: &Result<Ending, Failure>, _now: Moment) {
         match how {
             Ok(Ending::Complete) => {}
+            Ok(Ending::NamedBefore) => self.say(rows, at, Ending::NamedBefore.reason()),
             Ok(ending) => {
                 let sent = for_people(rows[at].snapshot.uploaded);
                 self.say(rows, at, &format!("{}; {sent} uploaded", ending.reason()));
@@ -276,6 +281,10 @@ impl Face for Progress {
             self.line(&format!("rill: {failure}"));
         }
         self.erase();
+    }
+
+    fn unsaid(self: Box<Self>) -> Option<Failure> {
+        self.unsaid
     }
 }
 

@@ -76,13 +76,15 @@ pub enum Ending {
     Shared,
     /// A signal came; this is its code.
     Stopped(Code),
+    /// It was named before, under this name or another: there is one torrent, and that one is worked on.
+    NamedBefore,
 }
 
 impl Ending {
     /// What the program exits with, if this is all there is.
     pub const fn code(self) -> Code {
         match self {
-            Self::Complete | Self::Shared => Code::Done,
+            Self::Complete | Self::Shared | Self::NamedBefore => Code::Done,
             Self::Stopped(code) => code,
         }
     }
@@ -92,6 +94,7 @@ impl Ending {
         match self {
             Self::Complete => "complete",
             Self::Shared => "shared for as long as was asked",
+            Self::NamedBefore => "the same torrent as another one here",
             Self::Stopped(Code::Interrupted) => "stopped by SIGINT",
             Self::Stopped(Code::Terminated) => "stopped by SIGTERM",
             Self::Stopped(_) => "stopped by SIGHUP",
@@ -109,6 +112,10 @@ pub trait Face: Send {
     fn ended(&mut self, rows: &[Row], at: usize, how: &Result<Ending, Failure>, now: Moment);
     /// All of them have ended; `failure` is the program's where there were several and some failed.
     fn last(&mut self, rows: &[Row], failure: Option<&Failure>, now: Moment);
+    /// Why what was asked for couldn't be said, if it couldn't.
+    fn unsaid(self: Box<Self>) -> Option<Failure> {
+        None
+    }
 }
 
 impl Row {

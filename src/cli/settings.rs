@@ -10,6 +10,7 @@ use super::options::{Command, Opt};
 use super::screen::Output;
 use super::select::Select;
 use super::units;
+use crate::metainfo::MAX_NAME_BYTES;
 use crate::storage::Place;
 use crate::torrent::{Patience, Sharing};
 use crate::wire::mse::Encryption;
@@ -190,18 +191,30 @@ fn bind(flags: &Flags) -> Result<Option<IpAddr>, Failure> {
     if given.len() > 1 {
         return Err(Failure::usage("--bind takes one address here; `rill tracker` takes several"));
     }
-    match (given.first(), flags.has(Opt::Ipv4), flags.has(Opt::Ipv6)) {
-        (_, true, true) => Err(Failure::usage("--ipv4 and --ipv6 each mean: only this one")),
-        (Some(address), true, _) if address.is_ipv6() => {
-            Err(Failure::usage(format!("--bind {address} contradicts --ipv4")))
+    let (address, family) = (given.first().copied(), family(flags)?);
+    match (address, family) {
+        (Some(address), Some((option, any))) if address.is_ipv4() != any.is_ipv4() => {
+            match (flags.is_typed(Opt::Bind), flags.is_typed(option)) {
+                (true, false) => Ok(Some(address)),
+                (false, true) => Ok(Some(any)),
+                _ => Err(Failure::usage(format!("--bind {address} contradicts {}", option.row().long))),
+            }
         }
-        (Some(address), _, true) if address.is_ipv4() => {
-            Err(Failure::usage(format!("--bind {address} contradicts --ipv6")))
-        }
-        (Some(address), ..) => Ok(Some(*address)),
-        (None, true, _) => Ok(Some(Ipv4Addr::UNSPECIFIED.into())),
-        (None, _, true) => Ok(Some(Ipv6Addr::UNSPECIFIED.into())),
-        (None, false, false) => Ok(None),
+        (address, family) => Ok(address.or(family.map(|(_, any)| any))),
+    }
+}
+
+/// The family that is spoken alone, if one is: the option, and the address that stands for all of it.
+fn family(flags: &Flags) -> Result<Option<(Opt, IpAddr)>, Failure> {
+    let families = [(Opt::Ipv4, Ipv4Addr::UNSPECIFIED.into()), (Opt::Ipv6, Ipv6Addr::UNSPECIFIED.into())];
+    let mut asked: Vec<(Opt, IpAddr)> = families.into_iter().filter(|(opt, _)| flags.has(*opt)).collect();
+    // What is typed wins over the environment where they contradict each other.
+    if asked.len() > 1 && asked.iter().any(|(option, _)| flags.is_typed(*option)) {
+        asked.retain(|(option, _)| flags.is_typed(*option));
+    }
+    match asked[..] {
+        [_, _] => Err(Failure::usage("--ipv4 and --ipv6 each mean: only this one")),
+        _ => Ok(asked.pop()),
     }
 }
 
@@ -247,6 +260,9 @@ fn sharing(flags: &Flags) -> Result<Sharing, Failure> {
 fn file_name(text: &str) -> Result<String, String> {
     if text.is_empty() || text == "." || text == ".." || text.contains(['/', '\0']) {
         return Err(format!("`{text}` is no name for a file; the folder is given by --dir"));
+    }
+    if text.len() > MAX_NAME_BYTES {
+        return Err(format!("`{text}` has {} bytes; names have {MAX_NAME_BYTES} at most", text.len()));
     }
     Ok(text.to_owned())
 }
@@ -325,7 +341,25 @@ pub fn tracker_url(text: &str) -> Result<String, String> {
     if rest.is_empty() || rest.starts_with(['/', ':']) {
         return Err(format!("`{text}` names no host"));
     }
+    sound_port(text)?;
     Ok(text.to_owned())
+}
+
+/// Sees to it that a port named by a URL is one: who dials would take another without a word.
+///
+/// # Errors
+/// A sentence, when it isn't.
+pub fn sound_port(url: &str) -> Result<(), String> {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next();
+    let place = authority.and_then(|authority| authority.rsplit('@').next()).unwrap_or_default();
+    // The colons between brackets are those of an address.
+    let behind = place.rsplit(']').next().unwrap_or_default();
+    match behind.rsplit_once(':') {
+        Some((_, digits)) if digits.starts_with('+') || digits.parse::<u16>().is_err() => {
+            Err(format!("`{url}` names port `{digits}`; ports are numbers from 0 to {}", u16::MAX))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -333,10 +367,18 @@ mod tests {
     use std::ffi::OsString;
 
     use super::super::args::{Asked, parse};
+    use super::super::exit::Code;
     use super::*;
 
     fn settings(line: &str) -> Result<Settings, Failure> {
-        match parse(line.split_whitespace().map(OsString::from).collect(), |_| None)? {
+        with(line, &[])
+    }
+
+    fn with(line: &str, variables: &[(&str, &str)]) -> Result<Settings, Failure> {
+        let variable = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        match parse(line.split_whitespace().map(OsString::from).collect(), variable)? {
             Asked::Do(flags) => Settings::of(&flags),
             other => panic!("{other:?}"),
         }
@@ -362,7 +404,7 @@ mod tests {
     #[test]
     fn what_is_said_is_what_holds() {
         let settings = settings(
-            "X -d there -p 0 --bind 127.0.0.1 --peer [::1]:5 --peer a.b:6 --no-dht --down 5M \
+            "X -d there -p 0 --bind 127.0.0.1 --tracker http://u:p@[::1]:80/a:b?c:d --peer [::1]:5 --peer a.b:6 --no-dht --down 5M \
              --up 0 --stall-timeout 2m --max-time 0 --seed-ratio 1.5 --encryption require --max-peers 3",
         )
         .unwrap();
@@ -380,6 +422,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_typed_wins_where_the_environment_contradicts_it() {
+        let (v4, v6) = (("RILL_IPV4", "1"), ("RILL_IPV6", "1"));
+        let (here, there) = (("RILL_BIND", "127.0.0.1"), ("RILL_BIND", "::1"));
+        for (line, variables, bind) in [
+            ("X -6", &[v4][..], "::"),
+            ("X -6", &[here], "::"),
+            ("X -6", &[there], "::1"),
+            ("X -4", &[v4, v6, there], "0.0.0.0"),
+            ("X --bind ::1", &[v4, here], "::1"),
+            ("X --bind ::1", &[v6], "::1"),
+        ] {
+            let settings = with(line, variables).unwrap();
+            assert_eq!(settings.net.bind, Some(bind.parse().unwrap()), "{line} {variables:?}");
+        }
+        for variables in [[v4, v6], [v4, there]] {
+            assert_eq!(with("X", &variables).unwrap_err().code, Code::Usage);
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused_by_name() {
         for (line, words) in [
             ("X -p 70000", "-p: `70000` is no port"),
@@ -394,10 +456,14 @@ mod tests {
             ("X --peer a:0", "port 0"),
             ("X --tracker ftp://x", "no tracker"),
             ("X --tracker http:///announce", "names no host"),
+            ("X --tracker http://a:65536/announce", "names port `65536`"),
+            ("X --tracker udp://[::1]:+1", "names port `+1`"),
+            ("X --tracker http://a:b@c:/", "names port ``"),
             ("X --seed-ratio -1", "no ratio"),
             ("X --seed-ratio NaN", "no ratio"),
             ("X --encryption maybe", "neither prefer"),
             ("X --out a/b", "--dir"),
+            (&format!("X --out {}", "x".repeat(241)), "names have 240 at most"),
             ("X --max-time soon", "no time"),
         ] {
             assert!(refusal(line).contains(words), "{line}: {}", refusal(line));

@@ -50,14 +50,15 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
         port: Some(station.port()),
         magnet: Some(link.to_string()),
     };
+    let goal = Goal::Seed(station.settings.seeding);
+    let task = station.task(Found::Torrent(Box::new(torrent)), goal, 1)?;
     let printer = Printer::start(output, vec![title])?;
     let mut reporter = printer.reporter(0);
-    let goal = Goal::Seed(station.settings.seeding);
-    let outcome = station.run(station.task(Found::Torrent(Box::new(torrent)), goal, 1), &mut reporter);
+    let outcome = station.run(task, &mut reporter);
     let code = outcome.as_ref().map_or_else(|failure| failure.code, |ending| ending.code());
     reporter.ended(outcome);
-    printer.close(None, station.stop.code().is_some());
-    Ok(code)
+    let unsaid = printer.close(None, station.stop.code().is_some());
+    Ok(if code == Code::Done { unsaid.map_or(code, |failure| failure.code) } else { code })
 }
 
 /// The folder something is in and its name there, whatever the path to it looks like.

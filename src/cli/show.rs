@@ -63,9 +63,9 @@ fn ask_peers(
     let station = Station::open(settings, stop)?;
     let Settings { output, place, .. } = &station.settings;
     let title = Title { typed, dir: place.dir.clone(), out: None, port: Some(station.port()), magnet: None };
+    let task = station.task(Found::Link(magnet.clone()), Goal::Look, 1)?;
     let printer = (!output.json).then(|| Printer::start(*output, vec![title])).transpose()?;
     let mut ear = Ear { reporter: printer.as_ref().map(|printer| printer.reporter(0)), info: None };
-    let task = station.task(Found::Link(magnet.clone()), Goal::Look, 1);
     let ending = station.run(task, &mut ear);
     if let Some(printer) = printer {
         printer.close(None, station.stop.code().is_some());

@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use super::args;
 use super::exit::{Code, Failure, code_of_io};
+use super::settings::sound_port;
+use crate::id::InfoHash;
 use crate::magnet::{Magnet, MagnetError, is_magnet, parse_info_hash};
 use crate::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 use crate::text::system_words;
+use crate::torrent::TorrentError;
+use crate::tracker::announce::Problem;
 use crate::tracker::http;
 
 /// How long a `.torrent` may take to come from a URL: a slow server sends ten megabytes in that time.
@@ -40,6 +44,16 @@ pub enum Found {
     Link(Box<Magnet>),
 }
 
+impl Found {
+    /// Which torrent it is.
+    pub fn info_hash(&self) -> InfoHash {
+        match self {
+            Self::Torrent(torrent) => torrent.info.info_hash,
+            Self::Link(link) => link.info_hash,
+        }
+    }
+}
+
 impl Source {
     /// What this word stands for. A file that happens to be called like an info-hash is a file.
     pub fn of(word: &OsStr) -> Self {
@@ -62,19 +76,38 @@ impl Source {
     ///
     /// # Errors
     /// [`Code::Disk`] when a file can't be read, [`Code::Network`] when a URL can't be fetched,
-    /// [`Code::NotATorrent`] when what came is none.
+    /// [`Code::NotATorrent`] when what came is none, [`Code::Usage`] when a URL can't be one.
     pub fn load(&self, bind: Option<IpAddr>) -> Result<Found, Failure> {
+        self.load_within(bind, None)
+    }
+
+    /// As [`load`](Self::load); from a URL it has to come within `limit`.
+    ///
+    /// # Errors
+    /// As there; [`Code::GaveUp`] when a server that is there takes longer than the limit.
+    pub fn load_within(&self, bind: Option<IpAddr>, limit: Option<Duration>) -> Result<Found, Failure> {
         match self {
             Self::Link(link) => self.link(Magnet::parse(link)),
             Self::Url(url) => {
-                let bytes = http::fetch_torrent(url, bind, MAX_TORRENT_BYTES as usize, FETCH_WAIT);
-                self.read(&bytes.map_err(|error| Failure::new(Code::Network, error.to_string()))?)
+                sound_port(url).map_err(Failure::usage)?;
+                let wait = limit.map_or(FETCH_WAIT, |limit| limit.min(FETCH_WAIT));
+                let bytes = http::fetch_torrent(url, bind, MAX_TORRENT_BYTES as usize, wait);
+                self.read(&bytes.map_err(|error| match error.problem {
+                    Problem::Silent(wait) if Some(wait) == limit => self.too_long(wait),
+                    _ => Failure::new(Code::Network, error.to_string()),
+                })?)
             }
             Self::Stdin => self.read(&self.limited(io::stdin().lock())?),
             Self::Path(path) => {
                 self.read(&self.limited(File::open(path).map_err(|error| self.unreadable(&error))?)?)
             }
         }
+    }
+
+    /// The failure of who gives up on it after that time.
+    pub fn too_long(&self, after: Duration) -> Failure {
+        let (waiting_for, reason) = ("the torrent", format!("all of {self} has yet to come"));
+        TorrentError::GaveUp { after, waiting_for, reason, reached: true }.into()
     }
 
     fn read(&self, bytes: &[u8]) -> Result<Found, Failure> {
@@ -169,6 +202,10 @@ mod tests {
         assert_eq!(failure.message, "/dev/null is not a torrent: it is empty");
         let failure = of("/dev/zero").load(None).unwrap_err();
         assert!(failure.message.contains("more than 134217728 bytes"), "{failure}");
+        for port in ["99999", "65616", "+80", "x"] {
+            let failure = of(&format!("http://127.0.0.1:{port}/ok")).load(None).unwrap_err();
+            assert_eq!(failure.code, Code::Usage, "{failure}");
+        }
         assert_eq!(of("magnet:?dn=nothing").load(None).unwrap_err().code, Code::NotATorrent);
     }
 }

@@ -2,6 +2,7 @@
 //! stop.
 
 use std::ops::RangeInclusive;
+use std::time::Instant;
 
 use super::exit::{Code, Failure};
 use super::row::Ending;
@@ -9,13 +10,14 @@ use super::screen::Output;
 use super::settings::{Port, Settings};
 use super::source::{Found, Source};
 use super::stop::Stop;
+use super::target::Target;
 use crate::picker::Order;
 use crate::report::Watcher;
 use crate::session::{OpenError, Shared, Standpoint, Terms};
-use crate::storage::Selection;
+use crate::storage::{Selection, StorageError};
 use crate::sys;
 use crate::text::system_words;
-use crate::torrent::{Ended, Goal, Letter, Task, Torrent, What};
+use crate::torrent::{Ended, Goal, Keeper, Letter, Task, Torrent, What};
 
 /// The ports that every client tries, in order.
 const USUAL_PORTS: RangeInclusive<u16> = 6881..=6889;
@@ -41,21 +43,36 @@ impl Station {
         Ok(Self { settings, stop, shared })
     }
 
-    /// Finds out what a TORRENT is; `None` when a signal came meanwhile.
+    /// Finds out what a TORRENT is, as long as the limits on the whole download allow; `None` when a signal came
+    /// meanwhile.
     ///
     /// # Errors
-    /// As [`Source::load`].
+    /// As [`Source::load_within`]; [`Code::GaveUp`] when it takes longer.
     pub fn load(&self, source: Source) -> Result<Option<Found>, Failure> {
-        let bind = self.settings.net.bind;
-        self.stop.race("load", move || source.load(bind))?.transpose()
+        let Settings { net, patience, .. } = &self.settings;
+        let (bind, limit) = (net.bind, patience.max_time.into_iter().chain(patience.stall).min());
+        let too_long = source.too_long(limit.unwrap_or_default());
+        // A URL knows its limit, and whether anyone was there.
+        let until = limit.filter(|_| !matches!(source, Source::Url(_))).map(|limit| Instant::now() + limit);
+        let found = self.stop.race_until("load", until, move || source.load_within(bind, limit))?;
+        match found {
+            None if self.stop.code().is_none() => Err(too_long),
+            found => found.transpose(),
+        }
     }
 
     /// What the owner of a torrent is told to do, when `at_once` of them share the memory.
-    pub fn task(&self, found: Found, goal: Goal, at_once: usize) -> Task {
+    ///
+    /// # Errors
+    /// When what is in the place of the `.torrent` that is to be kept has to stay, or the place can't be written.
+    pub fn task(&self, found: Found, goal: Goal, at_once: usize) -> Result<Task, Failure> {
         let Settings { place, choice, limits, patience, save_torrent, .. } = &self.settings;
-        let what = match found {
-            Found::Torrent(metainfo) => What::of(*metainfo),
-            Found::Link(magnet) => What::Magnet(magnet),
+        let (what, keeper) = match found {
+            Found::Torrent(metainfo) => (What::of(*metainfo), None),
+            Found::Link(magnet) => {
+                let target = save_torrent.clone().map(|path| Target::prepare(path, place.overwrite));
+                (What::Magnet(magnet), target.transpose()?.map(keeper))
+            }
         };
         let memory_bytes = limits.memory_bytes / at_once.max(1) as u64;
         let terms = Terms { memory_bytes, ..terms(&self.settings) };
@@ -64,8 +81,8 @@ impl Station {
             task.choice.select = Box::new(move |info| list.of(info).map(Selection::Files));
         }
         task.patience = *patience;
-        task.save_torrent.clone_from(save_torrent);
-        task
+        task.keeper = keeper;
+        Ok(task)
     }
 
     /// Works on a torrent until its goal is reached or a signal comes. This thread is its owner.
@@ -96,6 +113,13 @@ impl Station {
     pub fn port(&self) -> u16 {
         self.shared.port()
     }
+}
+
+/// Keeps a `.torrent` there.
+fn keeper(mut target: Target) -> Keeper {
+    Keeper(Box::new(move |bytes| {
+        target.write(bytes).map_err(|error| StorageError::io("save", target.path(), error))
+    }))
 }
 
 /// Prepares the process for many connections and broken disks.

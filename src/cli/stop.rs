@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::select;
 
@@ -12,6 +13,10 @@ use super::exit::{Code, Failure};
 use crate::envelope::{Receiver, Sender, bounded, unbounded};
 use crate::sys::{Signal, Stops, Wishes};
 use crate::thread;
+
+/// How long after the signal the program ends in any case: it is given three seconds, and whoever waits to be heard by
+/// a reader that doesn't read would take longer.
+const LAST_MOMENT: Duration = Duration::from_millis(2_800);
 
 type Act = Box<dyn FnOnce() + Send>;
 
@@ -55,10 +60,15 @@ impl Stop {
         let body = move || {
             // Out of descriptors and out of luck: the second signal still ends the program.
             if stops.wait().is_ok() {
+                let until = Instant::now() + LAST_MOMENT;
                 raised.store(true, Ordering::Relaxed);
                 drop(closing);
                 // Later ones too, until nobody is left to ask.
-                to_do.into_iter().for_each(|act| act());
+                while let Ok(act) = to_do.recv_deadline(until) {
+                    act();
+                }
+                std::thread::sleep(until.saturating_duration_since(Instant::now()));
+                stops.end();
             }
         };
         thread::spawn("signals", body, drop).map_err(deaf)?;
@@ -93,6 +103,15 @@ impl Stop {
         }
     }
 
+    /// Waits for a letter or a signal, and not beyond that moment; `None` when no letter came.
+    pub fn or_until<T: 'static>(&self, letters: &Receiver<T>, until: Instant) -> Option<T> {
+        select! {
+            recv(letters.sealed()) -> letter => letters.open(letter).ok(),
+            recv(self.closed.sealed()) -> _ => None,
+            default(until.saturating_duration_since(Instant::now())) => None,
+        }
+    }
+
     /// Runs what may block for long on a thread of its own and waits for it, or for a signal; `None` for that.
     ///
     /// # Errors
@@ -102,10 +121,27 @@ impl Stop {
         name: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Option<T>, Failure> {
+        self.race_until(name, None, work)
+    }
+
+    /// As [`race`](Self::race), and not beyond that moment; `None` for that, too.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn race_until<T: Send + 'static>(
+        &self,
+        name: &str,
+        until: Option<Instant>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Option<T>, Failure> {
         let (tell, told) = bounded(1);
         let ended = move |end| _ = tell.send(end);
         thread::spawn(name, work, ended).map_err(|error| Failure::system("can't start a thread", &error))?;
-        match self.or(&told) {
+        let done = match until {
+            Some(until) => self.or_until(&told, until),
+            None => self.or(&told),
+        };
+        match done {
             Some(Ok(done)) => Ok(Some(done)),
             Some(Err(panic)) => Err(Failure::new(Code::Other, format!("a fault in rill: {panic}"))),
             None => Ok(None),

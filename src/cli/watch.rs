@@ -1,7 +1,6 @@
 //! From the threads of torrents to the one that prints: a slow terminal or a full pipe costs a download
 //! nothing until a thousand letters wait.
 
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::events::Events;
@@ -31,8 +30,7 @@ enum Letter {
 #[derive(Debug)]
 pub struct Printer {
     letters: Sender<Letter>,
-    done: Receiver<()>,
-    thread: JoinHandle<()>,
+    done: Receiver<Option<Failure>>,
     output: Output,
 }
 
@@ -50,18 +48,19 @@ impl Printer {
         let (letters, received) = bounded(MAX_WAITING);
         let (tell_done, done) = bounded(1);
         let desk = Desk { rows: titles.into_iter().map(Row::new).collect(), face };
-        let thread = thread::spawn(
+        thread::spawn(
             "printer",
             move || desk.work(&received),
             move |end| {
-                if let Err(panic) = end {
+                let unsaid = end.unwrap_or_else(|panic| {
                     super::screen::say(&format!("rill: printing failed: {panic}"));
-                }
-                let _ = tell_done.send(());
+                    None
+                });
+                let _ = tell_done.send(unsaid);
             },
         )
         .map_err(|error| Failure::system("can't start a thread to print with", &error))?;
-        Ok(Self { letters, done, thread, output })
+        Ok(Self { letters, done, output })
     }
 
     /// The watcher of the torrent of this number among the titles.
@@ -69,17 +68,18 @@ impl Printer {
         Reporter { at, letters: self.letters.clone(), output: self.output, unsent: None }
     }
 
-    /// Prints the last words and ends. After a signal it doesn't wait for a reader that doesn't read.
-    pub fn close(self, failure: Option<Failure>, stopped: bool) {
+    /// Prints the last words and ends; gives why something that was asked for couldn't be said, if so. After a signal
+    /// it doesn't wait for a reader that doesn't read.
+    pub fn close(self, failure: Option<Failure>, stopped: bool) -> Option<Failure> {
         let last = Letter::Last(failure, Moment::now());
         if stopped {
             let _ = self.letters.send_timeout(last, LAST_WORDS);
             drop(self.letters);
-            let _ = self.done.recv_timeout(LAST_WORDS);
+            self.done.recv_timeout(LAST_WORDS).ok().flatten()
         } else {
             let _ = self.letters.send(last);
             drop(self.letters);
-            let _ = self.thread.join();
+            self.done.recv().ok().flatten()
         }
     }
 }
@@ -147,7 +147,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn work(mut self, letters: &Receiver<Letter>) {
+    fn work(mut self, letters: &Receiver<Letter>) -> Option<Failure> {
         for letter in letters.iter() {
             match letter {
                 Letter::Event(at, event, now) => {
@@ -162,8 +162,12 @@ impl Desk {
                     self.rows[at].ended = true;
                     self.face.ended(&self.rows, at, &how, now);
                 }
-                Letter::Last(failure, now) => return self.face.last(&self.rows, failure.as_ref(), now),
+                Letter::Last(failure, now) => {
+                    self.face.last(&self.rows, failure.as_ref(), now);
+                    break;
+                }
             }
         }
+        self.face.unsaid()
     }
 }

@@ -1,7 +1,9 @@
 //! What `get` and `seed` have in common: some torrents, each with its owner, watched by one printer.
 
 use std::ffi::OsString;
+use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
+use std::time::Instant;
 
 use super::args::Flags;
 use super::exit::{Code, Failure};
@@ -12,7 +14,8 @@ use super::station::Station;
 use super::stop::Stop;
 use super::watch::{Printer, Reporter};
 use crate::envelope::{Receiver, unbounded};
-use crate::torrent::Goal;
+use crate::id::InfoHash;
+use crate::torrent::{Goal, Task};
 
 /// How many downloads go on at once; the others wait for their turn. Beyond that they take each other's disk
 /// and line.
@@ -28,8 +31,13 @@ type Outcome = Result<Ending, Failure>;
 /// printed with it, and in the code.
 pub fn run(flags: &Flags, goal: impl Fn(&Settings) -> Goal) -> Result<Code, Failure> {
     let settings = Settings::of(flags)?;
-    if flags.operands.len() > 1 && settings.place.name.is_some() {
-        return Err(Failure::usage("--out is one name, and these are several torrents"));
+    if flags.operands.len() > 1 {
+        if settings.place.name.is_some() {
+            return Err(Failure::usage("--out is one name, and these are several torrents"));
+        }
+        if settings.save_torrent.is_some() {
+            return Err(Failure::usage("--save-torrent is one file, and these are several torrents"));
+        }
     }
     let goal = goal(&settings);
     let station = Station::open(settings, Stop::install()?)?;
@@ -42,10 +50,11 @@ pub fn run(flags: &Flags, goal: impl Fn(&Settings) -> Goal) -> Result<Code, Fail
         magnet: None,
     });
     let printer = Printer::start(station.settings.output, titles.collect())?;
-    let outcomes = Desk { station: &station, goal, words: &flags.operands }.work(&printer);
+    let outcomes =
+        Desk { station: &station, goal, words: &flags.operands, met: Mutex::default() }.work(&printer);
     let code = code_of(&outcomes);
-    printer.close(summary(code, &outcomes), station.stop.code().is_some());
-    Ok(code)
+    let unsaid = printer.close(summary(code, &outcomes), station.stop.code().is_some());
+    Ok(if code == Code::Done { unsaid.map_or(code, |failure| failure.code) } else { code })
 }
 
 /// The torrents of the command line, and what is to become of them.
@@ -53,6 +62,8 @@ struct Desk<'a> {
     station: &'a Station,
     goal: Goal,
     words: &'a [OsString],
+    /// Those whose turn has come: one that is named twice is worked on once.
+    met: Mutex<Vec<InfoHash>>,
 }
 
 impl Desk<'_> {
@@ -96,15 +107,29 @@ impl Desk<'_> {
             let mut reporter = printer.reporter(at);
             let outcome = self.work_on(Source::of(&self.words[at]), &mut reporter);
             reporter.ended(outcome.clone());
-            outcomes.push(outcome);
+            if !matches!(outcome, Ok(Ending::NamedBefore)) {
+                outcomes.push(outcome);
+            }
         }
         outcomes
     }
 
     fn work_on(&self, source: Source, reporter: &mut Reporter) -> Outcome {
         // Those whose turn comes after the signal don't even begin.
+        let since = Instant::now();
         let Some(found) = self.station.load(source)? else { return Ok(self.station.stopped()) };
-        self.station.run(self.station.task(found, self.goal, self.at_once()), reporter)
+        if !self.is_new(found.info_hash()) {
+            return Ok(Ending::NamedBefore);
+        }
+        let task = self.station.task(found, self.goal, self.at_once())?;
+        self.station.run(Task { since, ..task }, reporter)
+    }
+
+    fn is_new(&self, info_hash: InfoHash) -> bool {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !met.contains(&info_hash);
+        met.push(info_hash);
+        is_new
     }
 }
 

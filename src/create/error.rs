@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::MIN_PIECE_BYTES;
 use crate::geometry::{GeometryError, MAX_PIECE_BYTES};
-use crate::metainfo::TorrentError;
+use crate::metainfo::{MAX_NAME_BYTES, TorrentError};
 use crate::text::system_words;
 
 /// Why no torrent can be made.
@@ -64,7 +64,8 @@ impl fmt::Display for CreateError {
             ),
             Self::Name(name) => write!(
                 f,
-                "'{}' is no name for a torrent: it must be one part of a path, without control characters",
+                "'{}' is no name for a torrent: it must be one part of a path, of at most {MAX_NAME_BYTES} bytes and \
+                 without control characters",
                 name.escape_debug()
             ),
             Self::Url(url) => write!(f, "'{}' is no URL", url.escape_debug()),

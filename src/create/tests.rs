@@ -118,7 +118,10 @@ fn hidden_and_excluded_files_are_left_out() {
     let exclude = ["*.txt", "/a/**", ".link", "_"].map(|glob| Glob::new(glob).unwrap()).into();
     let made = make(&Recipe { hidden: true, exclude, ..Recipe::default() }, &path).unwrap();
     assert_eq!(listed(&made), [".git/config", ".hidden", "a b/c/1", "a-b/y", "empty", "z/last", "é"]);
-    let all = Recipe { exclude: vec![Glob::new("*").unwrap()], ..Recipe::default() };
+    // What was excluded by name isn't missed for its dot.
+    let named = Recipe { exclude: vec![Glob::exactly(".hidden")], ..Recipe::default() };
+    assert_eq!(make(&named, &path).unwrap().hidden_left_out, 2);
+    let all = Recipe { exclude: vec![Glob::new("[!.]*").unwrap()], ..Recipe::default() };
     assert!(matches!(make(&all, &path), Err(CreateError::NothingThere { hidden: 3, .. })));
     drop(folder);
 }

@@ -108,13 +108,13 @@ impl Walker<'_> {
         for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, error))? {
             let entry = entry.map_err(|error| unreadable(folder, error))?;
             let name = entry.file_name();
-            if name.as_bytes().starts_with(b".") && !self.hidden {
-                self.left_out += 1;
-                continue;
-            }
             let shown = name.to_string_lossy();
             let listed = if listed.is_empty() { shown.into_owned() } else { format!("{listed}/{shown}") };
             if self.exclude.iter().any(|glob| glob.matches(&listed)) {
+                continue;
+            }
+            if name.as_bytes().starts_with(b".") && !self.hidden {
+                self.left_out += 1;
                 continue;
             }
             let path = entry.path();

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::dht::node::{Dht, DhtConfig, ROUTERS};
 use crate::id::{InfoHash, PeerId};
@@ -168,9 +168,10 @@ impl Shared {
                 around: Around { nodes: what.nodes().to_vec(), ..self.around.clone() },
             },
             patience: Patience::default(),
+            since: Instant::now(),
             goal,
             past: Past::default(),
-            save_torrent: None,
+            keeper: None,
             what,
         }
     }

@@ -50,7 +50,6 @@ use paths::{Folders, Found, Site};
 pub use reader::{Reader, SendError};
 pub use report::FileReport;
 use resume::Saved;
-pub use resume::put;
 pub use selection::Selection;
 use selection::{fate, layout, needed_pieces, wanted_files};
 use spans::{Fate, Home, Spans};

@@ -118,7 +118,9 @@ pub fn look(path: &Path) -> Result<Found, StorageError> {
 pub fn make_target(dir: &Path) -> Result<(), StorageError> {
     match fs::create_dir_all(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let what = "can't be the target folder: it is a file".to_owned();
+            // A folder is found behind a link, if there is one.
+            let found = if dir.is_symlink() { "a link that leads to no folder" } else { "a file" };
+            let what = format!("can't be the target folder: it is {found}");
             Err(StorageError::InTheWay { path: dir.to_path_buf(), what })
         }
         other => other.map_err(|error| StorageError::making("create", dir, error)),
@@ -255,6 +257,9 @@ mod tests {
         let below = look(&at("file/below")).unwrap_err();
         assert_eq!(below.exit_code(), 10, "{below}");
         assert_eq!(make_target(&at("file")).unwrap_err().exit_code(), 10);
+        let dangling = make_target(&at("link")).unwrap_err();
+        assert_eq!(dangling.exit_code(), 10);
+        assert!(dangling.to_string().ends_with("it is a link that leads to no folder"), "{dangling}");
         assert_eq!(make_target(&at("file/below")).unwrap_err().exit_code(), 10);
         assert_eq!(target_is_free(&at("file/below")).unwrap_err().exit_code(), 10);
         assert_eq!(target_is_free(&at("file")).unwrap_err().exit_code(), 10);

@@ -144,10 +144,7 @@ pub fn may_be_saved(path: &Path) -> bool {
 
 /// Puts a whole file in place: written under a temporary name beside it, then renamed. With `flush`, it has
 /// reached the disk before it takes the place of the one before.
-///
-/// # Errors
-/// When it can't be written. The one before stays.
-pub fn put(path: &Path, bytes: &[u8], flush: bool) -> io::Result<()> {
+fn put(path: &Path, bytes: &[u8], flush: bool) -> io::Result<()> {
     let temporary = path.with_extension("rill.tmp");
     let written = replace(&temporary, bytes, flush).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {

@@ -119,11 +119,11 @@ fn fits(info: &Info, found: Found) -> bool {
 fn may_go(path: &Path, found: Found, overwrite: bool) -> Result<(), StorageError> {
     let in_the_way = |what| StorageError::InTheWay { path: path.to_path_buf(), what };
     match found {
-        _ if !overwrite => {
-            Err(in_the_way(format!("is {} that isn't ours (--overwrite replaces it)", found.what())))
-        }
         Found::Folder if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) => {
             Err(in_the_way("is a folder with something in it, and is never removed".to_owned()))
+        }
+        _ if !overwrite => {
+            Err(in_the_way(format!("is {} that isn't ours (--overwrite replaces it)", found.what())))
         }
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -45,6 +45,18 @@ pub fn disk_free(path: &Path) -> io::Result<u64> {
     };
     // Some remote file systems count nothing at all; only a write will tell.
     Ok(if stat.f_blocks == 0 { u64::MAX } else { stat.f_bavail.saturating_mul(stat.f_frsize) })
+}
+
+/// A descriptor that this process has open, once more: what is written goes where the other one's bytes go, behind
+/// them.
+///
+/// # Errors
+/// When nothing is open under this number.
+pub fn descriptor(number: i32) -> io::Result<File> {
+    // SAFETY: no pointers are passed.
+    let fd = checked(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) })? as i32;
+    // SAFETY: the descriptor is fresh from the kernel and owned by nobody else.
+    Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 /// Whether this error means that the disk, its inodes or a quota are used up.

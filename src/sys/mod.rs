@@ -35,7 +35,7 @@ pub use net::{
 };
 pub use notify::notify;
 pub use poller::{Interest, Poller};
-pub use signals::{Signal, Stops, Wishes};
+pub use signals::{Signal, Stops, Wishes, outlive_file_limit};
 pub use slab::{Buffer, Slabs};
 
 /// What a system call that answers with -1 had to say.

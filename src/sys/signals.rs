@@ -58,7 +58,7 @@ impl Stops {
         let event = STOPS.open()?;
         for signal in signals {
             if !is_ignored(*signal)? {
-                install(*signal, on_stop)?;
+                install(signal.number(), on_stop)?;
             }
         }
         Ok(Self { event })
@@ -67,6 +67,13 @@ impl Stops {
     /// The signal caught so far: only ever one, since the second ends us.
     pub fn caught(&self) -> Option<Signal> {
         first(STOPS.came.load(Ordering::Acquire))
+    }
+
+    /// Ends the process at once with the exit code of the signal that has come, whatever its threads are doing.
+    pub fn end(&self) -> ! {
+        let code = self.caught().map_or(1, Signal::exit_code);
+        // SAFETY: that it returns to nobody is what was asked.
+        unsafe { libc::_exit(code.into()) }
     }
 
     /// Sleeps until a signal has come. Any number of threads may wait; each hears it.
@@ -97,7 +104,7 @@ impl Wishes {
     /// When the process is out of file descriptors.
     pub fn catch(signals: &[Signal]) -> io::Result<Self> {
         let event = WISHES.open()?;
-        signals.iter().try_for_each(|signal| install(*signal, on_wish))?;
+        signals.iter().try_for_each(|signal| install(signal.number(), on_wish))?;
         Ok(Self { event })
     }
 
@@ -121,6 +128,15 @@ impl Wishes {
             unsafe { libc::read(self.event.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
         }
     }
+}
+
+/// From now on a write beyond the limit on a file's length (`ulimit -f`) fails with an error as others do, where the
+/// kernel would have ended us. It is caught and not ignored: programs that we start would ignore it, too.
+///
+/// # Errors
+/// When the kernel refuses the handler, which it has no reason to.
+pub fn outlive_file_limit() -> io::Result<()> {
+    install(libc::SIGXFSZ, on_file_limit)
 }
 
 fn first(came: u8) -> Option<Signal> {
@@ -179,14 +195,14 @@ fn is_ignored(signal: Signal) -> io::Result<bool> {
     }
 }
 
-fn install(signal: Signal, handler: extern "C" fn(i32)) -> io::Result<()> {
-    // SAFETY: an all-zero sigaction is a valid value, both handlers do only what a handler may, and the pointers
+fn install(signal: i32, handler: extern "C" fn(i32)) -> io::Result<()> {
+    // SAFETY: an all-zero sigaction is a valid value, the handlers do only what a handler may, and the pointers
     // outlive the call.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as usize;
         action.sa_flags = libc::SA_RESTART;
-        checked(libc::sigaction(signal.number(), &raw const action, std::ptr::null_mut())).map(drop)
+        checked(libc::sigaction(signal, &raw const action, std::ptr::null_mut())).map(drop)
     }
 }
 
@@ -212,6 +228,9 @@ extern "C" fn on_wish(number: i32) {
     WISHES.came.fetch_or(bit(number), Ordering::AcqRel);
     WISHES.ring();
 }
+
+/// The write that was too long tells of it.
+extern "C" fn on_file_limit(_: i32) {}
 
 #[cfg(test)]
 mod tests {

@@ -52,7 +52,7 @@ impl fmt::Display for TorrentError {
         match self {
             Self::Storage(error) => error.fmt(f),
             Self::GaveUp { after, waiting_for, reason, .. } => {
-                write!(f, "gave up after {} s without {waiting_for}: {reason}", after.as_secs())
+                write!(f, "gave up after {} s without {waiting_for}: {reason}", after.as_secs_f64())
             }
             Self::Metadata(error) => write!(f, "the metadata that peers sent is no good: {error}"),
             Self::Choice(reason) => f.write_str(reason),

@@ -54,6 +54,11 @@ impl Finder {
         self.peers_named || self.answers.len() < self.tiers
     }
 
+    /// Whether there are trackers that are asked.
+    pub fn asks_trackers(&self) -> bool {
+        self.tiers > 0
+    }
+
     /// Tells all trackers that we leave, and waits at most this long.
     pub fn leave(&mut self, wait: Duration) {
         if let Some(announcer) = self.announcer.take() {

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::task::Keeper;
 use super::{Torrent, TorrentError};
 use crate::id::InfoHash;
 use crate::metainfo::{Info, Metainfo};
 use crate::peer::{Share, ToPeer};
 use crate::peer_key::PeerKey;
 use crate::report::Event;
-use crate::storage::{self, StorageError};
 use crate::wire::assembly::{Assembly, Outcome};
 use crate::wire::ut_metadata::MetadataMessage;
 
@@ -105,7 +105,7 @@ impl Torrent<'_> {
     /// The info value is what the hash names; whether it makes sense is another question.
     fn got_info(&mut self, raw: Vec<u8>) -> Result<(), TorrentError> {
         let info = Arc::new(Info::from_raw(raw).map_err(TorrentError::Metadata)?);
-        if let Some(path) = &self.task.save_torrent {
+        if let Some(Keeper(keep)) = self.task.keeper.take() {
             let (trackers, web_seeds) = (self.task.what.trackers(), self.task.what.web_seeds().to_vec());
             let metainfo = Metainfo {
                 info: Info::clone(&info),
@@ -116,8 +116,7 @@ impl Torrent<'_> {
                 created_by: None,
                 creation_date: None,
             };
-            let saved = storage::put(path, &metainfo.encode(), true);
-            saved.map_err(|error| TorrentError::Storage(StorageError::io("save", path, error)))?;
+            keep(&metainfo.encode()).map_err(TorrentError::Storage)?;
         }
         self.learn(info)
     }

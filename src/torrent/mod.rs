@@ -48,7 +48,8 @@ pub use letter::{Letter, Mailbox, Portion, Post};
 use peers::Peers;
 use serve::Server;
 pub use task::{
-    Around, Choice, Finding, Goal, Limits, Net, Past, Patience, Select, Sharing, Task, What, select_runs,
+    Around, Choice, Finding, Goal, Keeper, Limits, Net, Past, Patience, Select, Sharing, Task, What,
+    select_runs,
 };
 use tend::Clock;
 use web::WebSeeds;
@@ -111,7 +112,7 @@ impl<'w> Torrent<'w> {
             finder: Finder::default(),
             web_seeds,
             server: Server::new(slots, Dice::from_seed(dice.roll())),
-            clock: Clock::start(Instant::now()),
+            clock: Clock::start(task.since, Instant::now()),
             content: None,
             hunt: None,
             gone: Gone::default(),

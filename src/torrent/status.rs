@@ -105,6 +105,9 @@ impl Torrent<'_> {
             }
             (0, false) => format!("no peers: {}", failures.join("; ")),
             (0, true) if silent && !self.task.finding.use_trackers => "no peers, and trackers are off".into(),
+            (0, true) if silent && !self.finder.asks_trackers() => {
+                "no peers, and there is no tracker to ask".into()
+            }
             (0, true) if silent => "no tracker has answered yet".into(),
             _ => "no peers".into(),
         }

@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::dht::node::Dht;
 use crate::id::InfoHash;
@@ -15,7 +14,7 @@ use crate::peer::greeting::Host;
 use crate::peer::seats::Seats;
 use crate::peer::throttle::Throttle;
 use crate::picker::Order;
-use crate::storage::{Place, Selection};
+use crate::storage::{Place, Selection, StorageError};
 
 /// Everything the owner of one torrent needs to know.
 #[derive(Debug)]
@@ -34,12 +33,26 @@ pub struct Task {
     pub finding: Finding,
     /// When it gives up.
     pub patience: Patience,
+    /// Since when it has been patient: what it is had to be found out, too.
+    pub since: Instant,
     /// When it has done its share.
     pub goal: Goal,
     /// What is known of its data from an earlier run.
     pub past: Past,
-    /// Where to write the `.torrent` once the metadata is known, if anywhere.
-    pub save_torrent: Option<PathBuf>,
+    /// Who keeps the `.torrent` once the metadata is known, if anyone.
+    pub keeper: Option<Keeper>,
+}
+
+/// Writes the bytes of a `.torrent` to where they are kept.
+pub type Keep = Box<dyn FnOnce(&[u8]) -> Result<(), StorageError> + Send>;
+
+/// Who keeps a `.torrent`.
+pub struct Keeper(pub Keep);
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keeper")
+    }
 }
 
 /// What is known of a torrent's data from an earlier run.

@@ -64,10 +64,10 @@ pub struct Clock {
 }
 
 impl Clock {
-    pub(super) fn start(now: Instant) -> Self {
+    pub(super) fn start(since: Instant, now: Instant) -> Self {
         Self {
-            started: now,
-            verified_at: now,
+            started: since,
+            verified_at: since,
             download_began: now,
             givers: 1,
             fed: PeerKey(0),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use percent_encoding::percent_encode;
+use ureq::Timeout;
 
 use super::announce::{Answer, Problem, Query, Scraped, TrackerError, words};
 use crate::agent::{FEW_WORDS_BYTES, agent};
@@ -16,6 +17,9 @@ pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// How often a tracker may send us elsewhere: to HTTPS, to another name, to another path, and a spare.
 const MAX_REDIRECTS: u32 = 5;
+
+/// How much of the time that a `.torrent` is given may pass before a connection has come about.
+const DIAL_SHARE: f32 = 0.9;
 
 /// Asks over HTTP, each time over a connection of its own: trackers close them, and one that closes just as the
 /// next question goes out would look like one that fails. Cloning it is cheap.
@@ -113,10 +117,22 @@ impl HttpClient {
     /// # Errors
     /// As [`HttpClient::get`].
     pub fn get_limited(&self, url: &str, limit_bytes: usize, wait: Duration) -> Result<Reply, Problem> {
+        self.ask(url, limit_bytes, wait, None)
+    }
+
+    /// With `dial`, who isn't connected by then is [unreachable](Problem::Unreachable), and not just silent.
+    fn ask(
+        &self,
+        url: &str,
+        limit_bytes: usize,
+        wait: Duration,
+        dial: Option<Duration>,
+    ) -> Result<Reply, Problem> {
         check_url(url)?;
         let why = |error| problem(error, limit_bytes, wait);
-        let request =
-            self.agent.get(url).header("connection", "close").config().timeout_global(Some(wait)).build();
+        let config = self.agent.get(url).header("connection", "close").config();
+        let config = config.timeout_global(Some(wait)).timeout_resolve(dial).timeout_connect(dial);
+        let request = config.build();
         let mut reply = request.call().map_err(why)?;
         let status = reply.status().as_u16();
         let body = reply.body_mut().with_config().limit(limit_bytes as u64).read_to_vec();
@@ -158,7 +174,8 @@ pub fn fetch_torrent(
     limit_bytes: usize,
     wait: Duration,
 ) -> Result<Vec<u8>, FetchError> {
-    let reply = HttpClient::new(bind).get_limited(&clean_url(url), limit_bytes, wait);
+    let client = HttpClient::new(bind);
+    let reply = client.ask(&clean_url(url), limit_bytes, wait, Some(wait.mul_f32(DIAL_SHARE)));
     let body = reply.and_then(|reply| match is_success(reply.status) {
         true => Ok(reply.body),
         false => Err(Problem::Status(reply.status)),
@@ -248,6 +265,9 @@ fn is_success(status: u16) -> bool {
 
 fn problem(error: ureq::Error, limit_bytes: usize, wait: Duration) -> Problem {
     match error {
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            Problem::Unreachable("no connection came about in time".into())
+        }
         ureq::Error::Timeout(_) => Problem::Silent(wait),
         ureq::Error::BodyExceedsLimit(_) => Problem::TooLong(limit_bytes),
         ureq::Error::TooManyRedirects => {

@@ -181,7 +181,7 @@ fn ctl_does_what_the_api_does() {
     let nonsense = files.write("nonsense.torrent", b"nonsense");
     session.ctl(&["add", nonsense.to_str().unwrap()]).expect(3).says("not a torrent");
     session.ctl(&["explode"]).expect(2).says("can't explode");
-    session.ctl(&["pause"]).expect(2).says("needs a TORRENT");
+    session.ctl(&["pause"]).expect(2).says("needs a WHICH");
     session.ctl(&["list", "--with-data"]).expect(2);
     Rill::new(["ctl", "list", "--http", "127.0.0.1:1"]).run().expect(4).says("refused");
 
