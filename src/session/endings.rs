@@ -3,12 +3,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::audience::Happening;
 use super::ear::{News, Told};
-use super::entry::Entry;
-use super::hooks::{HookNews, Message, Occasion};
+use super::entry::{Entry, Work};
+use super::hooks::{Message, Occasion, Said};
 use super::owners::Leaving;
 use super::{Session, unix_now_s};
 use crate::id::InfoHash;
@@ -32,7 +33,8 @@ impl Session {
         let is_news = entry.kept.completed_s.is_none();
         if is_news || entry.kept.recheck {
             entry.kept.completed_s.get_or_insert_with(unix_now_s);
-            entry.kept.recheck = false;
+            // By the word of one that was told to stop nothing is hashed: its successor does that.
+            entry.kept.recheck &= matches!(entry.work, Work::Ends(_));
             entry.kept.hook_due |= is_news && runs_something;
             entry.unsaved.kept = true;
         }
@@ -52,21 +54,22 @@ impl Session {
         }
     }
 
-    /// What is run at completion told something.
+    /// Something became of what is run at completion.
     pub(super) fn heard_of_hook(&mut self, message: Message) {
-        let happening = match self.hooks.hear(message) {
-            None => return,
-            Some(HookNews::Says(name, line)) => Happening::Hook { name, line, failed: false },
-            Some(HookNews::Ended(occasion, how)) => {
-                if let Some(entry) = self.entry_mut(occasion.info_hash) {
-                    entry.kept.hook_due = false;
-                    entry.unsaved.kept = true;
-                }
-                let Err(line) = how else { return };
-                Happening::Hook { name: occasion.name, line, failed: true }
-            }
-        };
-        self.audience.hear(happening);
+        let Some((occasion, how)) = self.hooks.hear(message) else { return };
+        if let Some(entry) = self.entry_mut(occasion.info_hash) {
+            entry.kept.hook_due = false;
+            entry.unsaved.kept = true;
+        }
+        if let Err(line) = how {
+            self.audience.hear(Happening::Hook { name: occasion.name, line, failed: true });
+        }
+    }
+
+    /// What is run at completion said something.
+    pub(super) fn heard_from_hook(&mut self, said: Said) {
+        let Said { name, line } = said;
+        self.audience.hear(Happening::Hook { name, line, failed: false });
     }
 
     /// Takes the files of a torrent away, on a thread of its own: it may have very many. It hasn't left before they
@@ -77,7 +80,13 @@ impl Session {
         self.next_owner += 1;
         self.leaving.insert(info_hash, Leaving { number, data_of: None });
         let tell = self.tell.clone();
-        let body = move || remains.erase();
+        let grounds = Arc::clone(&self.grounds);
+        let body = move || {
+            // The names of what is rill's own can't have been the torrent's.
+            if grounds.spare(&remains.sites[0]).is_ok() {
+                remains.erase();
+            }
+        };
         let ended = move |_| _ = tell.send(News { info_hash, number, what: Told::Erased });
         if let Err(error) = thread::spawn("erase", body, ended) {
             let sentence = format!("the files of {} stay: {}", entry.name(), system_words(&error));

@@ -25,6 +25,8 @@ pub struct Entry {
     pub failed: Option<String>,
     /// What of it isn't saved.
     pub unsaved: Unsaved,
+    /// When it last stood still and had to let others pass: those that never had to come first.
+    pub let_pass_at: Option<Instant>,
 }
 
 /// What of a torrent isn't saved.
@@ -75,13 +77,29 @@ impl Entry {
         let mut kept = Kept::new(what.info_hash(), dir, added_s);
         kept.selection = what.selection().to_vec();
         let unsaved = Unsaved { papers: true, kept: true, ..Unsaved::default() };
-        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), failed: None, unsaved }
+        Self {
+            what,
+            kept,
+            work: Work::Rests,
+            snapshot: Snapshot::default(),
+            failed: None,
+            unsaved,
+            let_pass_at: None,
+        }
     }
 
     /// A torrent of an earlier run.
     pub fn restored(what: What, kept: Kept) -> Self {
         let unsaved = Unsaved { totals: kept.totals, ..Unsaved::default() };
-        Self { what, kept, work: Work::Rests, snapshot: Snapshot::default(), failed: None, unsaved }
+        Self {
+            what,
+            kept,
+            work: Work::Rests,
+            snapshot: Snapshot::default(),
+            failed: None,
+            unsaved,
+            let_pass_at: None,
+        }
     }
 
     /// Which torrent it is.
@@ -143,7 +161,8 @@ impl Entry {
         let Snapshot { down_bytes_per_s, up_bytes_per_s, peers, seeds, eta_s, .. } = self.snapshot;
         let Totals { downloaded, uploaded } = self.totals();
         let size = self.snapshot.total.or_else(|| self.what.size());
-        let whole = self.kept.completed_s.is_some() && self.snapshot.total.is_none();
+        let is_untried = self.snapshot.total.is_none() && !matches!(self.work, Work::Failed { .. });
+        let whole = self.kept.completed_s.is_some() && is_untried;
         let note = match &self.work {
             Work::Failed { why, .. } => Some(why.clone()),
             _ => self.snapshot.waiting.clone(),

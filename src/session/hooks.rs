@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::envelope::{Receiver, Sender, unbounded};
+use crate::envelope::{Receiver, Sender, bounded, unbounded};
 use crate::id::InfoHash;
 use crate::sys::reap_strangers;
 use crate::text::system_words;
@@ -19,6 +19,9 @@ const MAX_AT_ONCE: usize = 4;
 
 /// The longest line logged, in bytes; what is longer comes in parts.
 const MAX_LINE_BYTES: usize = 1024;
+
+/// Lines that nobody has heard yet, a few megabytes at most: a program that says more waits until they are.
+const MAX_LINES: usize = 1024;
 
 /// A torrent that is complete.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,13 +34,13 @@ pub struct Occasion {
     pub path: PathBuf,
 }
 
-/// What is told of a program.
-#[derive(Debug)]
-pub enum HookNews {
-    /// It said this.
-    Says(String, String),
-    /// It has ended, or couldn't be started: how, as the end of a sentence.
-    Ended(Occasion, Result<(), String>),
+/// What a program said.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Said {
+    /// The torrent's name.
+    pub name: String,
+    /// A line.
+    pub line: String,
 }
 
 /// The program, and those that wait for it.
@@ -48,8 +51,11 @@ pub struct Hooks {
     waiting: VecDeque<Occasion>,
     /// The process ids of those that run; 0 of one that is just starting.
     running: Vec<(InfoHash, u32)>,
+    /// Has room for whatever becomes of programs, so that nobody waits in here.
     tell: Sender<Message>,
     told: Receiver<Message>,
+    say: Sender<Said>,
+    said: Receiver<Said>,
 }
 
 /// What a program's threads tell.
@@ -57,15 +63,16 @@ pub struct Hooks {
 pub enum Message {
     /// It runs under this process id.
     Runs(InfoHash, u32),
-    /// For the audience.
-    News(HookNews),
+    /// It has ended, or couldn't be started: how, as the end of a sentence.
+    Ended(Occasion, Result<(), String>),
 }
 
 impl Hooks {
     /// Runs this program, with these arguments, on each occasion.
     pub fn new(command: Vec<OsString>) -> Self {
         let (tell, told) = unbounded();
-        Self { command, waiting: VecDeque::new(), running: Vec::new(), tell, told }
+        let (say, said) = bounded(MAX_LINES);
+        Self { command, waiting: VecDeque::new(), running: Vec::new(), tell, told, say, said }
     }
 
     /// Runs the program for this torrent when its turn comes.
@@ -83,20 +90,23 @@ impl Hooks {
         &self.told
     }
 
-    /// Takes note of what was told, and gives what others should hear.
-    pub fn hear(&mut self, message: Message) -> Option<HookNews> {
+    /// What programs say.
+    pub fn said(&self) -> &Receiver<Said> {
+        &self.said
+    }
+
+    /// Takes note of what was told, and gives what has ended, and how.
+    pub fn hear(&mut self, message: Message) -> Option<(Occasion, Result<(), String>)> {
         match message {
             Message::Runs(info_hash, id) => {
                 let running = self.running.iter_mut().find(|(its, _)| *its == info_hash);
                 running.into_iter().for_each(|(_, its)| *its = id);
                 None
             }
-            Message::News(news) => {
-                if let HookNews::Ended(occasion, _) = &news {
-                    self.running.retain(|(info_hash, _)| *info_hash != occasion.info_hash);
-                    self.start_waiting(Self::start);
-                }
-                Some(news)
+            Message::Ended(occasion, how) => {
+                self.running.retain(|(info_hash, _)| *info_hash != occasion.info_hash);
+                self.start_waiting(Self::start);
+                Some((occasion, how))
             }
         }
     }
@@ -119,25 +129,29 @@ impl Hooks {
                 Ok(()) => self.running.push((occasion.info_hash, 0)),
                 Err(error) => {
                     let why = format!("couldn't be started: {}", system_words(&error));
-                    let _ = self.tell.send(Message::News(HookNews::Ended(occasion, Err(why))));
+                    let _ = self.tell.send(Message::Ended(occasion, Err(why)));
                 }
             }
         }
     }
 
     fn start(&self, occasion: Occasion) -> io::Result<()> {
-        let (command, tell) = (self.command.clone(), self.tell.clone());
+        let (command, tell, say) = (self.command.clone(), self.tell.clone(), self.say.clone());
         let (lost, its) = (self.tell.clone(), occasion.clone());
-        let body = move || run(&command, &occasion, &tell);
+        let body = move || run(&command, &occasion, &tell, say);
         let ended = move |end: Result<Result<(), String>, String>| {
-            let news = HookNews::Ended(its, end.unwrap_or_else(Err));
-            let _ = lost.send(Message::News(news));
+            let _ = lost.send(Message::Ended(its, end.unwrap_or_else(Err)));
         };
         thread::spawn("hook", body, ended).map(drop)
     }
 }
 
-fn run(command: &[OsString], occasion: &Occasion, tell: &Sender<Message>) -> Result<(), String> {
+fn run(
+    command: &[OsString],
+    occasion: &Occasion,
+    tell: &Sender<Message>,
+    say: Sender<Said>,
+) -> Result<(), String> {
     let [program, arguments @ ..] = command else { return Err("there is nothing to run".to_owned()) };
     let failed = |error: io::Error| format!("couldn't be started: {error}");
     let (reader, writer) = io::pipe().map_err(failed)?;
@@ -156,9 +170,9 @@ fn run(command: &[OsString], occasion: &Occasion, tell: &Sender<Message>) -> Res
         command.spawn().map_err(failed)?
     };
     let _ = tell.send(Message::Runs(occasion.info_hash, child.id()));
-    let (name, to) = (occasion.name.clone(), tell.clone());
+    let name = occasion.name.clone();
     // A thread of its own: what the program leaves running in the background may hold the pipe for ever.
-    let _ = thread::spawn("hook-log", move || log(reader, &name, &to), drop);
+    let _ = thread::spawn("hook-log", move || log(reader, &name, &say), drop);
     let status = child.wait().map_err(|error| format!("couldn't be waited for: {error}"))?;
     how_it_ended(status)
 }
@@ -167,10 +181,10 @@ fn how_it_ended(status: ExitStatus) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("ended with {status}")) }
 }
 
-fn log(mut reader: PipeReader, name: &str, tell: &Sender<Message>) {
+fn log(mut reader: PipeReader, name: &str, to: &Sender<Said>) {
     let say = |line: &[u8]| {
         let line = String::from_utf8_lossy(line).trim_end().to_owned();
-        let _ = tell.send(Message::News(HookNews::Says(name.to_owned(), line)));
+        let _ = to.send(Said { name: name.to_owned(), line });
     };
     let (mut line, mut chunk) = (Vec::new(), [0; MAX_LINE_BYTES]);
     while let Ok(length @ 1..) = reader.read(&mut chunk) {
@@ -207,15 +221,9 @@ mod tests {
         while ended.len() < usize::from(occasions) {
             assert!(hooks.running.len() <= MAX_AT_ONCE);
             let message = hooks.told().recv_timeout(Duration::from_secs(20)).expect("a program tells");
-            match hooks.hear(message) {
-                Some(HookNews::Says(_, line)) => said.push(line),
-                Some(HookNews::Ended(_, how)) => ended.push(how),
-                None => {}
-            }
+            ended.extend(hooks.hear(message).map(|(_, how)| how));
         }
-        while let Ok(Message::News(HookNews::Says(_, line))) =
-            hooks.told().recv_timeout(Duration::from_millis(50))
-        {
+        while let Ok(Said { line, .. }) = hooks.said().recv_timeout(Duration::from_millis(50)) {
             said.push(line);
         }
         (said, ended)
@@ -248,10 +256,19 @@ mod tests {
         let told: Vec<Message> = hooks.told().try_iter().collect();
         assert_eq!(told.len(), 5);
         for message in told {
-            let news = hooks.hear(message);
-            assert!(
-                matches!(news, Some(HookNews::Ended(_, Err(why))) if why.contains("couldn't be started"))
-            );
+            let ended = hooks.hear(message);
+            assert!(matches!(ended, Some((_, Err(why))) if why.contains("couldn't be started")));
+        }
+    }
+
+    #[test]
+    fn a_program_that_says_more_than_is_heard_waits() {
+        let mut hooks = Hooks::new(["sh", "-c", "seq 100000"].map(OsString::from).to_vec());
+        hooks.run(occasion(0));
+        for number in 1..=100_000 {
+            let said = hooks.said().recv_timeout(Duration::from_secs(20)).expect("it says more");
+            assert_eq!(said, Said { name: "n 0".to_owned(), line: number.to_string() });
+            assert!(hooks.said().len() <= MAX_LINES);
         }
     }
 

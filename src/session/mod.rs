@@ -12,6 +12,7 @@ mod folder; //   the state folder, and how it is read
 mod keeper; //   the thread that writes it
 mod watched; //  the watched folders
 mod hooks; //    what is run when a torrent is complete
+mod grounds; //  where no torrent's files may be
 mod claims; //   which torrent a file or folder belongs to
 mod queue; //    whose turn it is
 mod entry; //    one torrent, and whether an owner is at work on it
@@ -25,7 +26,7 @@ mod saves; //    what is remembered goes to the keeper
 #[cfg(test)]
 mod testing; //  a session for tests, which hears nobody
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ use claims::Claims;
 use ear::News;
 use entry::Entry;
 pub use folder::{Folder, Found};
+use grounds::Grounds;
 use hooks::Hooks;
 pub use keeper::Keeper;
 use kept::Kept;
@@ -94,8 +96,11 @@ pub struct Session {
     next_owner: u64,
     keeper: Keeper,
     watch: Watch,
+    /// Watched files whose torrents there was no room for.
+    refused: BTreeSet<PathBuf>,
     hooks: Hooks,
     claims: Claims,
+    grounds: Arc<Grounds>,
     /// Connections of all torrents.
     seats: Arc<Seats>,
     /// What everyone at work has heard to be its share.
@@ -124,6 +129,8 @@ impl Session {
         let (order, orders) = unbounded();
         let (tell, news) = unbounded();
         found.warnings.into_iter().for_each(|warning| audience.hear(Happening::Warning(warning)));
+        let own = config.watch.iter().cloned().chain([folder.path().to_path_buf()]);
+        let grounds = Arc::new(Grounds::new(own));
         let keeper = Keeper::start(folder, shared.dht().cloned())?;
         let files = |(_, kept): &(_, Kept)| kept.origin.files.clone();
         let watch = Watch::start(config.watch.clone(), found.torrents.iter().flat_map(files))?;
@@ -142,8 +149,10 @@ impl Session {
             next_owner: 0,
             keeper,
             watch,
+            refused: BTreeSet::new(),
             hooks,
             claims: Claims::default(),
+            grounds,
             seats,
             portion,
             next_totals: Instant::now() + saves::TOTALS_EVERY,
@@ -180,6 +189,9 @@ impl Session {
                 recv(self.hooks.told().sealed()) -> message => {
                     self.hooks.told().open(message).into_iter().for_each(|message| self.heard_of_hook(message));
                 }
+                recv(self.hooks.said().sealed()) -> said => {
+                    self.hooks.said().open(said).into_iter().for_each(|said| self.heard_from_hook(said));
+                }
                 recv(self.keeper.told().sealed()) -> saving => {
                     self.keeper.told().open(saving).into_iter().for_each(|saving| self.heard_of_saving(saving));
                 }
@@ -192,6 +204,7 @@ impl Session {
     /// What is done by the clock.
     fn look_around(&mut self, now: Instant) {
         self.try_failed_again(now);
+        self.try_refused_again();
         self.give_turns(now);
         self.share_out();
         self.save_now_and_then(now);

@@ -11,6 +11,9 @@ use crate::id::InfoHash;
 use crate::sys::thread_count;
 use crate::torrent::Mailbox;
 
+/// Nobody adds so many: a place beyond this one is a mangled file's.
+const MAX_PLACE: u64 = u64::MAX / 2;
+
 /// Torrents that one session takes: each costs a few kilobytes even when it rests.
 const MAX_TORRENTS: usize = 10_000;
 
@@ -62,8 +65,13 @@ impl Session {
 
     /// Why no more torrents are taken, if that is so.
     pub(super) fn is_full(&self) -> Option<String> {
-        let full = self.entries.len() >= MAX_TORRENTS;
-        full.then(|| format!("there are {MAX_TORRENTS} torrents already, and more aren't taken"))
+        (self.room() == 0)
+            .then(|| format!("there are {MAX_TORRENTS} torrents already, and more aren't taken"))
+    }
+
+    /// How many more are taken.
+    pub(super) fn room(&self) -> usize {
+        MAX_TORRENTS.saturating_sub(self.entries.len())
     }
 
     /// Puts a torrent on the list.
@@ -72,16 +80,18 @@ impl Session {
         self.put_in_line(entry);
     }
 
-    /// Puts a torrent behind all others.
+    /// Puts a torrent behind all others. One of an earlier run keeps its place: newcomers have higher ones.
     pub(super) fn put_in_line(&mut self, mut entry: Entry) {
-        entry.kept.place = self.next_place;
+        let remembered = Some(entry.kept.place).filter(|place| *place <= MAX_PLACE);
+        let place = self.next_place.max(remembered.unwrap_or(0));
+        entry.unsaved.kept |= std::mem::replace(&mut entry.kept.place, place) != place;
         if let Some(path) = entry.path() {
             // Whoever came first has it; the other hears so when it begins.
             let _ = self.claims.take(path, entry.info_hash());
         }
-        self.places.insert(entry.info_hash(), self.next_place);
-        self.entries.insert(self.next_place, entry);
-        self.next_place += 1;
+        self.places.insert(entry.info_hash(), place);
+        self.entries.insert(place, entry);
+        self.next_place = place + 1;
     }
 
     fn remove(&mut self, info_hash: InfoHash, with_data: bool) -> Result<(), Refusal> {
@@ -132,7 +142,7 @@ impl Session {
 
     fn recheck(&mut self, info_hash: InfoHash) -> Result<(), Refusal> {
         let entry = self.entry_mut(info_hash).ok_or_else(|| Refusal::no_such(info_hash))?;
-        entry.kept.record = None;
+        // What vouched for it stays: what is gone altogether isn't fetched again before someone resumes it.
         entry.kept.recheck = true;
         entry.unsaved.kept = true;
         entry.stop();
@@ -162,4 +172,40 @@ impl Session {
 /// What a torrent is called by those who are told of it.
 pub(super) fn title_of(entry: &Entry) -> Title {
     Title { info_hash: entry.info_hash(), name: entry.name() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::magnet::Magnet;
+    use crate::scratch::Scratch;
+    use crate::session::testing;
+    use crate::torrent::What;
+
+    #[test]
+    fn places_are_as_they_were_and_newcomers_are_behind_them() {
+        let scratch = Scratch::new();
+        let mut session = testing::session(&scratch);
+        // Those before the first are gone; two have one place, and one has a mangled file.
+        for (number, remembered) in [(0, 2), (1, 2), (2, 7), (3, u64::MAX)] {
+            let what = What::Magnet(Box::new(Magnet::new(InfoHash::new([number; 20]))));
+            let mut kept = Kept::new(what.info_hash(), scratch.path().to_path_buf(), 0);
+            kept.place = remembered;
+            session.put_in_line(Entry::restored(what, kept));
+        }
+        let newcomer = What::Magnet(Box::new(Magnet::new(InfoHash::new([4; 20]))));
+        session.put_in_line(Entry::new(newcomer, scratch.path().to_path_buf(), 0));
+        let rows: Vec<_> = session
+            .entries
+            .iter()
+            .map(|(place, entry)| {
+                (*place, entry.kept.place, entry.info_hash().as_bytes()[0], entry.unsaved.kept)
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            [(2, 2, 0, false), (3, 3, 1, true), (7, 7, 2, false), (8, 8, 3, true), (9, 9, 4, true)]
+        );
+        session.leave();
+    }
 }

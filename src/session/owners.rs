@@ -12,6 +12,7 @@ use super::{Session, unix_now_s};
 use crate::id::InfoHash;
 use crate::metainfo::Info;
 use crate::report::{Phase, Snapshot};
+use crate::sorting::sort_by_key;
 use crate::storage::{Place, StorageError};
 use crate::thread;
 use crate::torrent::{Ended, Goal, Past, Portion, Post, Task, Torrent, TorrentError, What, select_runs};
@@ -56,7 +57,8 @@ impl Entry {
                 if now.saturating_duration_since(owner.moved_at) >= STILL
                     && self.snapshot.phase != Phase::Checking =>
             {
-                Stage::StandsStill
+                let trickles = self.snapshot.down_bytes_per_s > 0;
+                Stage::StandsStill { since: owner.moved_at, trickles }
             }
             Work::Goes(_) | Work::Ends(_) => Stage::Moves,
             _ => return None,
@@ -71,7 +73,15 @@ impl Session {
         if self.closing {
             return;
         }
-        let places: Vec<_> = self.entries.values().filter_map(|entry| entry.place(now)).collect();
+        let (first, mut behind): (Vec<&Entry>, Vec<_>) =
+            self.entries.values().partition(|entry| entry.let_pass_at.is_none());
+        sort_by_key(&mut behind, |entry| entry.let_pass_at);
+        let places: Vec<_> = first.into_iter().chain(behind).filter_map(|entry| entry.place(now)).collect();
+        for info_hash in queue::to_rest(&places, self.config.max_active) {
+            let Some(entry) = self.entry_mut(info_hash) else { continue };
+            entry.let_pass_at = Some(now);
+            entry.stop();
+        }
         let mut turns = queue::next(&places, self.config.max_active);
         // Its owner of before it was removed may still be at its files.
         turns.retain(|info_hash| !self.leaving.contains_key(info_hash));
@@ -129,10 +139,12 @@ impl Session {
             complete_for: complete_for.filter(|_| !kept.recheck).unwrap_or_default(),
         };
         let select = select_runs(kept.selection.clone());
-        let (claims, dir) = (self.claims.clone(), kept.dir.clone());
+        let (claims, grounds, dir) = (self.claims.clone(), Arc::clone(&self.grounds), kept.dir.clone());
         // Asked once it is known what the torrent holds, and before anything of it is touched.
         task.choice.select = Box::new(move |info| {
-            claims.take(dir.join(&info.name), info.info_hash)?;
+            let path = dir.join(&info.name);
+            grounds.spare(&path)?;
+            claims.take(path, info.info_hash)?;
             select(info)
         });
         task
@@ -223,7 +235,10 @@ impl Session {
     fn stands(&mut self, info_hash: InfoHash, snapshot: Snapshot) {
         let Some(entry) = self.entry_mut(info_hash) else { return };
         let moved = snapshot.have != entry.snapshot.have || snapshot.phase != entry.snapshot.phase;
-        let lacks = snapshot.phase == Phase::Downloading && snapshot.total > Some(snapshot.done);
+        // One that was told to stop may not have looked again: its successor will.
+        let lacks = matches!(entry.work, Work::Goes(_))
+            && snapshot.phase == Phase::Downloading
+            && snapshot.total > Some(snapshot.done);
         if lacks && (entry.kept.completed_s.is_some() || entry.kept.recheck) {
             // Something of it is gone: it is a download again.
             entry.kept.completed_s = None;
@@ -249,6 +264,9 @@ impl Session {
         self.shared.close_door(info_hash);
         let Some(entry) = self.entry_mut(info_hash) else { return };
         entry.close_books();
+        if let Err(TorrentError::Storage(StorageError::Gone { .. })) = &end {
+            (entry.snapshot.done, entry.snapshot.have) = (0, 0);
+        }
         let stopped = matches!(entry.work, Work::Ends(_)) && end.is_ok();
         entry.work = match &end {
             _ if stopped => Work::Rests,
@@ -339,6 +357,36 @@ mod tests {
         assert!(session.entry(info_hash).unwrap().owner().is_none(), "its place isn't free yet");
         session.hear(News { info_hash, number: 100, what: Told::Ended(Ok(Ended::Stopped)) });
         assert!(session.leaving.is_empty() && session.entry(info_hash).unwrap().owner().is_some());
+        session.leave();
+    }
+
+    #[test]
+    fn torrents_that_nobody_has_do_not_keep_the_last_one_waiting() {
+        let scratch = crate::scratch::Scratch::new();
+        let mut session = testing::session(&scratch);
+        session.config.max_active = 1;
+        let hashes = [0, 1, 2, 3, 4, 5].map(|number| InfoHash::new([number; 20]));
+        for info_hash in hashes {
+            let what = What::Magnet(Box::new(Magnet::new(info_hash)));
+            session.put_in_line(Entry::new(what, scratch.path().to_path_buf(), 0));
+        }
+        let mut now = Instant::now();
+        let mut began = Vec::new();
+        for _ in 0..8 {
+            session.give_turns(now);
+            while session.entries.values().any(|entry| matches!(entry.work, Work::Ends(_))) {
+                let news = session.news.recv_timeout(Duration::from_secs(20)).expect("it ends");
+                session.hear(news);
+            }
+            session.give_turns(now);
+            let moved_at = |entry: &Entry| entry.owner().map(|owner| owner.moved_at);
+            let newest = session.entries.values().max_by_key(|entry| moved_at(entry)).unwrap();
+            began.push(newest.info_hash());
+            now += STILL;
+        }
+        // Four at once; then the oldest makes room, and the first comes again after the last.
+        let [a, b, c, d, e, f] = hashes;
+        assert_eq!(began, [a, b, c, d, e, f, a, b]);
         session.leave();
     }
 }

@@ -1,6 +1,9 @@
 //! Whose turn it is, when there are more torrents than may be at work at once.
 
+use std::time::Instant;
+
 use crate::id::InfoHash;
+use crate::sorting::sort_by_key;
 
 /// Owners that may be at work at once, whatever they do: each is a thread.
 pub const MAX_OWNERS: usize = 2000;
@@ -27,20 +30,44 @@ pub enum Stage {
     Waits,
     /// It is at work and gets on.
     Moves,
-    /// It is at work, and nothing has come for a while.
-    StandsStill,
+    /// It is at work, and no piece has come for a while.
+    StandsStill {
+        /// When it last got on.
+        since: Instant,
+        /// Whether something comes all the same: a large piece over a slow line would be lost if it had to rest.
+        trickles: bool,
+    },
+}
+
+/// How many downloads wait, how many more may be active, and how many more may be at work.
+struct Turns {
+    waiting: usize,
+    to_be_active: usize,
+    to_be_at_work: usize,
+}
+
+impl Turns {
+    fn of(places: &[Place], max_active: usize) -> Self {
+        let count = |test: fn(&Place) -> bool| places.iter().filter(|place| test(place)).count();
+        let downloads = count(|place| place.downloads && place.stage != Stage::Waits);
+        let at_work = count(|place| place.stage != Stage::Waits);
+        Self {
+            waiting: count(|place| place.downloads && place.stage == Stage::Waits),
+            to_be_active: max_active
+                .saturating_sub(count(|place| place.downloads && place.stage == Stage::Moves)),
+            to_be_at_work: max_active
+                .saturating_mul(STANDING_STILL)
+                .saturating_sub(downloads)
+                .min(MAX_OWNERS.saturating_sub(at_work)),
+        }
+    }
 }
 
 /// Those that may begin now, in the order of the queue, when so many downloads may be active at once.
 pub fn next(places: &[Place], max_active: usize) -> Vec<InfoHash> {
-    let count = |test: &dyn Fn(&Place) -> bool| places.iter().filter(|place| test(place)).count();
-    let at_work = count(&|place| place.stage != Stage::Waits);
-    let active = count(&|place| place.downloads && place.stage == Stage::Moves);
-    let downloads = count(&|place| place.downloads && place.stage != Stage::Waits);
-    let turns = max_active
-        .saturating_sub(active)
-        .min((max_active.saturating_mul(STANDING_STILL)).saturating_sub(downloads));
-    let mut turns = turns;
+    let Turns { to_be_active, to_be_at_work, .. } = Turns::of(places, max_active);
+    let mut turns = to_be_active.min(to_be_at_work);
+    let at_work = places.iter().filter(|place| place.stage != Stage::Waits).count();
     let waiting = places.iter().filter(|place| place.stage == Stage::Waits);
     let may_begin = waiting.filter(|place| {
         let may = !place.downloads || turns > 0;
@@ -48,6 +75,23 @@ pub fn next(places: &[Place], max_active: usize) -> Vec<InfoHash> {
         may
     });
     may_begin.map(|place| place.info_hash).take(MAX_OWNERS.saturating_sub(at_work)).collect()
+}
+
+/// Those that have to rest, for others wait, and as many as may be at work are: the ones that have stood still longest.
+pub fn to_rest(places: &[Place], max_active: usize) -> Vec<InfoHash> {
+    let Turns { waiting, to_be_active, to_be_at_work } = Turns::of(places, max_active);
+    let mut still: Vec<(Instant, InfoHash)> = places
+        .iter()
+        .filter_map(|place| match place.stage {
+            Stage::StandsStill { since, trickles: false } if place.downloads => {
+                Some((since, place.info_hash))
+            }
+            _ => None,
+        })
+        .collect();
+    sort_by_key(&mut still, |(since, _)| *since);
+    let too_many = waiting.min(to_be_active).saturating_sub(to_be_at_work);
+    still.into_iter().take(too_many).map(|(_, info_hash)| info_hash).collect()
 }
 
 #[cfg(test)]
@@ -81,15 +125,43 @@ mod tests {
 
     #[test]
     fn those_that_stand_still_let_others_pass_up_to_a_limit() {
-        use Stage::{Moves, StandsStill, Waits};
-        assert_eq!(begins(&[(true, StandsStill), (true, Waits), (true, Waits)], 1), [1]);
-        let mut all = vec![(true, StandsStill); 3];
+        use Stage::{Moves, Waits};
+        let still = Stage::StandsStill { since: Instant::now(), trickles: false };
+        assert_eq!(begins(&[(true, still), (true, Waits), (true, Waits)], 1), [1]);
+        let mut all = vec![(true, still); 3];
         all.extend([(true, Waits); 3]);
         assert_eq!(begins(&all, 1), [3]);
-        all[3].1 = StandsStill;
+        all[3].1 = still;
         assert_eq!(begins(&all, 1), Vec::<u8>::new());
         all[0].1 = Moves;
         assert_eq!(begins(&all, 1), Vec::<u8>::new());
+    }
+
+    #[test]
+    fn at_the_limit_those_rest_that_have_stood_still_longest() {
+        use Stage::{Moves, Waits};
+        let start = Instant::now();
+        let still = |seconds| Stage::StandsStill {
+            since: start + std::time::Duration::from_secs(seconds),
+            trickles: false,
+        };
+        let rest = |stages: &[(bool, Stage)], max_active| -> Vec<u8> {
+            to_rest(&places(stages), max_active).iter().map(|hash| hash.as_bytes()[0]).collect()
+        };
+        let none = Vec::<u8>::new();
+        let mut all = vec![(true, still(3)), (true, still(1)), (true, still(2)), (false, still(0))];
+        all.extend([(true, still(4)), (true, Waits), (true, Waits)]);
+        assert_eq!(rest(&all, 1), [1]);
+        assert_eq!(rest(&all, 2), none, "there is room");
+        assert_eq!(rest(&all[..5], 1), none, "nobody waits");
+        all[1].1 = Stage::StandsStill { since: start, trickles: true };
+        assert_eq!(rest(&all, 1), [2]);
+        // Until it has ended it is counted as one that moves.
+        all[2].1 = Moves;
+        assert_eq!(rest(&all, 1), none);
+        let mut all = vec![(true, still(0)); 8];
+        all.extend([(true, Waits); 3]);
+        assert_eq!(rest(&all, 2), [0, 1]);
     }
 
     #[test]

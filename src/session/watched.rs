@@ -4,12 +4,12 @@
 //! parse, for its outermost dictionary isn't closed; it is bad only once it has stopped to change. A `.magnet` is
 //! read once it has stopped to change, for half a link is a link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crate::magnet::Magnet;
@@ -23,8 +23,8 @@ use crate::torrent::What;
 /// How often the folders are looked into.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How many looks a file must stay as it is before nothing more is expected of it.
-const QUIET_LOOKS: u32 = 2;
+/// How long a file must stay as it is before nothing more is expected of it.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// The most files looked at in one folder: far more than a session takes.
 const MAX_FILES: usize = 100_000;
@@ -42,6 +42,7 @@ pub enum Sighting {
 
 enum Letter {
     Look,
+    LookAgain(PathBuf),
     SetAside(PathBuf),
 }
 
@@ -62,8 +63,9 @@ impl Watch {
         let (letters, inbox) = unbounded();
         let (tell, sightings) = unbounded();
         let in_folders = |path: &PathBuf| folders.iter().any(|folder| path.parent() == Some(folder));
-        let seen = remembered.filter(in_folders).map(|path| (path, Seen::REMEMBERED)).collect();
-        let looker = Looker { folders, seen, troubled: BTreeMap::new(), tell };
+        let now = Instant::now();
+        let seen = remembered.filter(in_folders).map(|path| (path, Seen::new(now, true))).collect();
+        let looker = Looker { folders, seen, known: BTreeSet::new(), troubled: BTreeMap::new(), tell };
         thread::spawn("watch", move || looker.run(&inbox), drop)?;
         Ok(Self { letters, sightings })
     }
@@ -71,6 +73,11 @@ impl Watch {
     /// Has the folders looked into now.
     pub fn look(&self) {
         let _ = self.letters.send(Letter::Look);
+    }
+
+    /// Has this file looked at as if it had just come.
+    pub fn look_again(&self, path: PathBuf) {
+        let _ = self.letters.send(Letter::LookAgain(path));
     }
 
     /// The torrent of this file was removed by someone: the file gets another name, so that it doesn't come back.
@@ -106,12 +113,30 @@ impl Look {
     }
 }
 
+/// Which folder it is: under the same path is another one while a disk isn't mounted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Home {
+    device: u64,
+    inode: u64,
+}
+
+/// What is in a folder.
+struct Inside {
+    home: Home,
+    /// The files that may name torrents, sorted.
+    names: Vec<PathBuf>,
+    /// Whether there is nothing at all.
+    is_empty: bool,
+}
+
 /// What is known of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Seen {
     look: Option<Look>,
-    /// For how many looks it has stayed as it is.
-    quiet: u32,
+    /// Where it was seen last; in an earlier run without.
+    home: Option<Home>,
+    /// When it was first seen as it is.
+    since: Instant,
     /// Whether it was read, for better or worse.
     settled: bool,
     /// Whether it names a torrent of the session.
@@ -119,13 +144,18 @@ struct Seen {
 }
 
 impl Seen {
-    const REMEMBERED: Self = Self { look: None, quiet: 0, settled: false, taken: true };
+    /// One that nobody has looked at.
+    fn new(now: Instant, taken: bool) -> Self {
+        Self { look: None, home: None, since: now, settled: false, taken }
+    }
 }
 
 struct Looker {
     folders: Vec<PathBuf>,
     seen: BTreeMap<PathBuf, Seen>,
-    /// What was told of folders that can't be looked into.
+    /// The folders that were looked into.
+    known: BTreeSet<PathBuf>,
+    /// What was told of folders that can't be looked into, or that aren't what they were.
     troubled: BTreeMap<PathBuf, String>,
     tell: Sender<Sighting>,
 }
@@ -133,14 +163,29 @@ struct Looker {
 impl Looker {
     fn run(mut self, inbox: &Receiver<Letter>) {
         loop {
+            let now = Instant::now();
             for folder in self.folders.clone() {
-                self.look_into(&folder);
+                self.look_into(&folder, now);
             }
             match inbox.recv_timeout(LOOK) {
-                Ok(Letter::SetAside(path)) => self.set_aside(path),
-                Ok(Letter::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(letter) => self.take(letter),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            // One look is for all who asked for one.
+            inbox.try_iter().for_each(|letter| self.take(letter));
+        }
+    }
+
+    fn take(&mut self, letter: Letter) {
+        match letter {
+            Letter::Look => {}
+            Letter::LookAgain(path) => {
+                if let Some(seen) = self.seen.get_mut(&path) {
+                    seen.settled = false;
+                }
+            }
+            Letter::SetAside(path) => self.set_aside(path),
         }
     }
 
@@ -154,57 +199,73 @@ impl Looker {
             path.display(),
             system_words(&error)
         )));
-        self.seen.insert(path, Seen { look: Some(look), quiet: 0, settled: true, taken: false });
+        self.seen.insert(path, Seen { look: Some(look), settled: true, ..Seen::new(Instant::now(), false) });
     }
 
-    fn look_into(&mut self, folder: &Path) {
-        let names = match names_in(folder) {
-            Ok(names) => names,
+    fn look_into(&mut self, folder: &Path, now: Instant) {
+        let inside = match Inside::of(folder) {
+            Ok(inside) => inside,
             Err(error) => {
                 // Who can't be seen isn't gone: a disk that isn't mounted takes no torrent away.
-                let sentence = format!("can't look into {}: {error}", folder.display());
-                if self.troubled.get(folder) != Some(&sentence) {
-                    self.tell(Sighting::Trouble(sentence.clone()));
-                    self.troubled.insert(folder.to_path_buf(), sentence);
-                }
-                return;
+                return self.worry(folder, Some(format!("can't look into {}: {error}", folder.display())));
             }
         };
-        self.troubled.remove(folder);
-        for path in &names {
-            self.look_at(path);
-        }
-        let here = |path: &PathBuf| path.parent() == Some(folder);
-        let gone: Vec<PathBuf> = self
-            .seen
-            .keys()
-            .filter(|path| here(path) && names.binary_search(path).is_err())
-            .cloned()
-            .collect();
-        for path in gone {
-            if self.seen.remove(&path).is_some_and(|seen| seen.taken) {
+        inside.names.iter().for_each(|path| self.look_at(path, inside.home, now));
+        let is_first = self.known.insert(folder.to_path_buf());
+        // Nor is what was in another folder of this name. One that is empty when a run begins may be another.
+        let is_gone = |seen: &Seen| match seen.home {
+            Some(home) => home == inside.home,
+            None => is_first && !inside.is_empty,
+        };
+        let is_missing = |path: &Path| {
+            path.parent() == Some(folder)
+                && inside.names.binary_search_by(|name| name.as_path().cmp(path)).is_err()
+        };
+        let missing = self.seen.iter().filter(|(path, _)| is_missing(path));
+        let (gone, unseen): (Vec<_>, Vec<_>) =
+            missing.map(|(path, seen)| (path.clone(), *seen)).partition(|(_, seen)| is_gone(seen));
+        let worries = unseen.iter().any(|(_, seen)| seen.taken).then(|| {
+            format!(
+                "{} is empty, or another folder than it was; the torrents of files that were in it stay",
+                folder.display()
+            )
+        });
+        self.worry(folder, worries);
+        for (path, seen) in gone {
+            self.seen.remove(&path);
+            if seen.taken {
                 self.tell(Sighting::Gone(path));
             }
         }
     }
 
-    fn look_at(&mut self, path: &Path) {
+    /// Tells what is wrong with a folder when that isn't what was wrong before.
+    fn worry(&mut self, folder: &Path, why: Option<String>) {
+        if self.troubled.get(folder) == why.as_ref() {
+            return;
+        }
+        self.troubled.remove(folder);
+        if let Some(why) = why {
+            self.tell(Sighting::Trouble(why.clone()));
+            self.troubled.insert(folder.to_path_buf(), why);
+        }
+    }
+
+    fn look_at(&mut self, path: &Path, home: Home, now: Instant) {
         let Some(look) = Look::at(path) else { return };
-        let fresh = Seen { look: None, quiet: 0, settled: false, taken: false };
-        let mut seen = self.seen.get(path).copied().unwrap_or(fresh);
-        if seen.look == Some(look) {
-            seen.quiet += 1;
-        } else {
-            seen = Seen { look: Some(look), quiet: 0, settled: false, ..seen };
+        let mut seen = self.seen.get(path).copied().unwrap_or(Seen::new(now, false));
+        seen.home = Some(home);
+        if seen.look != Some(look) {
+            seen = Seen { look: Some(look), since: now, settled: false, ..seen };
         }
         if !seen.settled {
-            self.read(path, &mut seen);
+            self.read(path, &mut seen, now);
         }
         self.seen.insert(path.to_path_buf(), seen);
     }
 
-    fn read(&mut self, path: &Path, seen: &mut Seen) {
-        let is_quiet = seen.quiet >= QUIET_LOOKS;
+    fn read(&mut self, path: &Path, seen: &mut Seen, now: Instant) {
+        let is_quiet = now.saturating_duration_since(seen.since) >= QUIET;
         if is_link(path) && !is_quiet {
             return;
         }
@@ -239,18 +300,38 @@ enum Fault {
     Bad(String),
 }
 
-/// The files of a folder that may name torrents, sorted. What begins with a dot is somebody's temporary file.
-fn names_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)?.take(MAX_FILES) {
-        let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && (has_ending(&path, "torrent") || is_link(&path)) {
-            names.push(path);
+impl Home {
+    fn of(folder: &Path) -> io::Result<Self> {
+        fs::metadata(folder).map(|meta| Self { device: meta.dev(), inode: meta.ino() })
+    }
+}
+
+impl Inside {
+    fn of(folder: &Path) -> io::Result<Self> {
+        loop {
+            let home = Home::of(folder)?;
+            let inside = Self::read(folder, home)?;
+            // A disk may come or go meanwhile.
+            if Home::of(folder)? == home {
+                return Ok(inside);
+            }
         }
     }
-    sort(&mut names);
-    Ok(names)
+
+    fn read(folder: &Path, home: Home) -> io::Result<Self> {
+        let (mut names, mut is_empty) = (Vec::new(), true);
+        for entry in fs::read_dir(folder)?.take(MAX_FILES) {
+            is_empty = false;
+            let path = entry?.path();
+            // What begins with a dot is somebody's temporary file.
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden && (has_ending(&path, "torrent") || is_link(&path)) {
+                names.push(path);
+            }
+        }
+        sort(&mut names);
+        Ok(Self { home, names, is_empty })
+    }
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {
@@ -296,17 +377,51 @@ mod tests {
     use super::*;
     use crate::scratch::Scratch;
 
+    /// One that looks into this folder, and what it sees.
+    fn looker(folder: &Scratch) -> (Looker, Receiver<Sighting>) {
+        let (tell, sightings) = unbounded();
+        let folders = vec![folder.path().to_path_buf()];
+        let (seen, known, troubled) = Default::default();
+        (Looker { folders, seen, known, troubled, tell }, sightings)
+    }
+
+    fn link(digit: &str) -> String {
+        format!("magnet:?xt=urn:btih:{}", digit.repeat(40))
+    }
+
+    #[test]
+    fn what_is_half_written_is_waited_for_however_often_one_looks() {
+        let watched = Scratch::new();
+        let (mut looker, sightings) = looker(&watched);
+        let half = watched.write("half.torrent", "d4:infod6:length");
+        let half_link = watched.write("half.magnet", link("1"));
+        let start = Instant::now();
+        for _ in 0..50 {
+            looker.look_into(watched.path(), start);
+            looker.look_into(watched.path(), start + QUIET - Duration::from_millis(1));
+        }
+        assert!(sightings.is_empty() && half.exists());
+        fs::write(&half_link, format!("{}&dn=whole", link("1"))).unwrap();
+        looker.look_into(watched.path(), start + QUIET);
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Trouble(why)) if why.contains("half.torrent")));
+        assert_eq!(watched.names(), ["half.magnet", "half.torrent.invalid"]);
+        assert!(sightings.is_empty(), "the link has changed");
+        looker.look_into(watched.path(), start + QUIET * 2);
+        let came = sightings.try_recv();
+        assert!(matches!(came, Ok(Sighting::Came(_, what)) if what.name().as_deref() == Some("whole")));
+    }
+
     #[test]
     fn a_removed_torrent_s_file_that_keeps_its_name_is_left_alone_until_it_changes() {
         let watched = Scratch::new();
-        let link = |digit: &str| format!("magnet:?xt=urn:btih:{}", digit.repeat(40));
         // With an ending more, its name would be too long for any file system.
         let path = watched.write(format!("{}.magnet", "n".repeat(248)), link("1"));
-        let (tell, sightings) = unbounded();
-        let folders = vec![watched.path().to_path_buf()];
-        let mut looker = Looker { folders, seen: BTreeMap::new(), troubled: BTreeMap::new(), tell };
-        let look = |looker: &mut Looker| {
-            (0..=QUIET_LOOKS).for_each(|_| looker.look_into(watched.path()));
+        let (mut looker, sightings) = looker(&watched);
+        let mut now = Instant::now();
+        let mut look = |looker: &mut Looker| {
+            looker.look_into(watched.path(), now);
+            now += QUIET;
+            looker.look_into(watched.path(), now);
             sightings.try_recv().ok()
         };
         assert!(matches!(look(&mut looker), Some(Sighting::Came(..))));
@@ -315,5 +430,48 @@ mod tests {
         assert!(look(&mut looker).is_none(), "it is nobody's");
         fs::write(&path, format!("{}&dn=changed", link("2"))).unwrap();
         assert!(matches!(look(&mut looker), Some(Sighting::Came(..))));
+    }
+
+    #[test]
+    fn a_disk_that_is_not_mounted_takes_no_torrent_away() {
+        let root = Scratch::new();
+        let (watched, elsewhere) = (root.join("watch"), root.join("elsewhere"));
+        root.write("watch/a.magnet", link("1"));
+        let (mut looker, sightings) = looker(&root);
+        let now = Instant::now();
+        looker.look_into(&watched, now);
+        looker.look_into(&watched, now + QUIET);
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Came(..))));
+        // Another folder has its name, and then the first again.
+        fs::rename(&watched, &elsewhere).unwrap();
+        fs::create_dir(&watched).unwrap();
+        (0..3).for_each(|_| looker.look_into(&watched, now + QUIET));
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Trouble(why)) if why.contains("another folder")));
+        fs::remove_dir(&watched).unwrap();
+        fs::rename(&elsewhere, &watched).unwrap();
+        looker.look_into(&watched, now + QUIET);
+        assert!(sightings.is_empty(), "once is enough");
+        fs::remove_file(watched.join("a.magnet")).unwrap();
+        looker.look_into(&watched, now + QUIET);
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Gone(path)) if path == watched.join("a.magnet")));
+    }
+
+    #[test]
+    fn what_went_between_two_runs_is_gone_unless_the_folder_is_empty() {
+        let watched = Scratch::new();
+        let now = Instant::now();
+        let first_look = || {
+            let (mut looker, sightings) = looker(&watched);
+            looker.seen.insert(watched.join("a.magnet"), Seen::new(now, true));
+            looker.look_into(watched.path(), now);
+            (looker, sightings)
+        };
+        let (mut looker, sightings) = first_look();
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Trouble(why)) if why.contains("is empty")));
+        watched.write("notes.txt", "");
+        looker.look_into(watched.path(), now);
+        assert!(sightings.is_empty(), "it stays for this run");
+        let (_, sightings) = first_look();
+        assert!(matches!(sightings.try_recv(), Ok(Sighting::Gone(_))));
     }
 }

@@ -19,21 +19,32 @@ impl Storage {
     /// called before [`check`](Self::check). Bytes that make no sense vouch for nothing.
     ///
     /// # Errors
-    /// [`StorageError::Gone`] when there is nothing at all where it says that everything was.
+    /// As [`look_for`](Self::look_for).
     pub fn believe(&mut self, record: &[u8]) -> Result<(), StorageError> {
-        let (pieces, files) = (self.info.geometry.pieces(), self.info.files.len());
-        let saved =
-            Saved::decode(record, pieces, files).filter(|saved| saved.info_hash == self.info.info_hash);
+        self.look_for(record)?;
+        let record = self.decode(record);
+        self.saved = self.saved.take().or(record);
+        Ok(())
+    }
+
+    /// Looks whether anything is there of what [`vouch`](Self::vouch) spoke of in an earlier run.
+    ///
+    /// # Errors
+    /// [`StorageError::Gone`] when there is nothing at all where it says that everything was.
+    pub fn look_for(&self, record: &[u8]) -> Result<(), StorageError> {
         let is_there =
             |index: usize| self.survey.there[index].is_some() || self.info.files[index].length == 0;
         let nothing = !(0..self.wanted.len()).any(|index| self.wanted[index] && is_there(index));
-        if saved.is_some()
-            && (self.survey.stand == Stand::Fresh || nothing && self.survey.stand == Stand::Finished)
-        {
+        let is_gone = self.survey.stand == Stand::Fresh || nothing && self.survey.stand == Stand::Finished;
+        if is_gone && self.decode(record).is_some() {
             return Err(StorageError::Gone { path: self.site.finished.clone() });
         }
-        self.saved = self.saved.take().or(saved);
         Ok(())
+    }
+
+    fn decode(&self, record: &[u8]) -> Option<Saved> {
+        let (pieces, files) = (self.info.geometry.pieces(), self.info.files.len());
+        Saved::decode(record, pieces, files).filter(|saved| saved.info_hash == self.info.info_hash)
     }
 
     /// Believes nothing of what was saved: all that is there is hashed. To be called before

@@ -82,9 +82,13 @@ impl Content {
             Storage::open(Arc::clone(&info), &task.place, selection.clone())
         };
         let mut storage = opened.map_err(TorrentError::Storage)?;
-        if let Some(record) = &task.past.record {
-            storage.believe(record).map_err(TorrentError::Storage)?;
+        match &task.past.record {
+            // In doubt it says no more than that there was something.
+            Some(record) if task.past.is_doubted => storage.look_for(record),
+            Some(record) => storage.believe(record),
+            None => Ok(()),
         }
+        .map_err(TorrentError::Storage)?;
         if task.past.is_doubted {
             storage.doubt();
         }

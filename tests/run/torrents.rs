@@ -1,6 +1,7 @@
 //! What becomes of torrents: they are paused, checked again, and removed with their data and nothing else.
 
 use std::fs;
+use std::io::Write;
 
 use super::session::{Session, needs_curl, tree};
 use crate::common::{Character, Folder, Seeder, Torrent, wait_until};
@@ -159,4 +160,73 @@ fn a_recheck_finds_what_was_damaged_behind_our_back() {
     session.wait_for_all(&torrent);
     torrent.compare(folder.path()).unwrap();
     assert!(seeder.sent() < 3 * 16384, "{} bytes for one piece", seeder.sent());
+}
+
+#[test]
+fn a_recheck_amid_a_download_believes_nothing_of_what_was_there() {
+    needs_curl!();
+    let torrent = Torrent::single("amid.bin", 2_000_000, 16384);
+    let folder = Folder::new("api-recheck-amid");
+    let (_seeder, session) = Session::fetching(&torrent, Character::Slow(500_000), &folder);
+    let done = || session.show(&torrent)["done"].parse::<u64>().unwrap();
+    wait_until("a fair part of it should be there", || done() > 500_000);
+    let mut part = fs::File::options().write(true).open(folder.join("amid.bin.part")).unwrap();
+    part.write_all(&vec![0; 400_000]).unwrap();
+    session.order(&torrent, "recheck").expect(200);
+    session.wait_for_all(&torrent);
+    torrent.compare(folder.path()).unwrap();
+}
+
+#[test]
+fn a_recheck_of_what_is_gone_fetches_nothing_and_says_that_nothing_is_there() {
+    needs_curl!();
+    let torrent = Torrent::single("gone.bin", 400_000, 16384);
+    let folder = Folder::new("api-recheck-gone");
+    torrent.write_content(&folder);
+    let seeder = Seeder::start(&torrent, Character::Good);
+    let more = ["--peer", &seeder.peer()];
+    let session = Session::start(&folder, &more);
+    session.add(&torrent, "");
+    session.wait_for_all(&torrent);
+    let aside = folder.join("aside");
+    fs::rename(folder.join("gone.bin"), &aside).unwrap();
+    let expect_gone = |session: &Session| {
+        let seen = session.wait_for_state(&torrent, "error");
+        assert!(seen["error"].contains("was complete and is gone"), "{seen:?}");
+        assert_eq!((seen["done"].as_str(), seen["size"].as_str()), ("0", "400000"));
+        assert!(!folder.join("gone.bin").exists() && !folder.join("gone.bin.part").exists());
+    };
+    session.order(&torrent, "recheck").expect(200);
+    expect_gone(&session);
+    session.rill.signal("TERM");
+    session.rill.end().expect(143);
+    let session = Session::start(&folder, &more);
+    expect_gone(&session);
+    assert_eq!(seeder.sent(), 0);
+    fs::rename(&aside, folder.join("gone.bin")).unwrap();
+    session.order(&torrent, "recheck").expect(200);
+    session.wait_for_all(&torrent);
+    assert_eq!(seeder.sent(), 0, "what was there was fetched again");
+}
+
+#[test]
+fn a_torrent_that_has_the_name_of_rill_s_own_folder_touches_nothing_in_it() {
+    needs_curl!();
+    let other = Torrent::single("other.bin", 50_000, 256);
+    let folder = Folder::new("api-own");
+    let session = Session::start(&folder, &[]);
+    session.add(&other, "?paused=true");
+    drop(session);
+    let before = folder.files();
+    // Some of its bytes are there: it would be repaired in place.
+    let name = format!("{}.torrent", other.hex());
+    let known = (name.clone(), fs::read(folder.join(".rill").join(name)).unwrap());
+    let torrent = Torrent::of(".rill", vec![known, ("more.kept".to_owned(), vec![7; 20_000])], 256);
+    let seeder = Seeder::start(&torrent, Character::Good);
+    let session = Session::start(&folder, &["--peer", &seeder.peer()]);
+    session.add(&torrent, "");
+    let seen = session.wait_for_state(&torrent, "error");
+    assert!(seen["error"].contains("can't be a torrent's"), "{seen:?}");
+    session.remove(&torrent, "?data=true").expect(200);
+    assert_eq!(folder.files(), before);
 }
