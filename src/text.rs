@@ -78,13 +78,13 @@ pub fn count(number: u64, noun: &str) -> String {
 /// them, and without a capital letter.
 pub fn system_words(error: &io::Error) -> String {
     let text = error.to_string();
-    let words = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = words.chars();
-    match (letters.next(), letters.clone().next()) {
-        // What begins with an abbreviation, as `I/O error` does, keeps it.
-        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
-        _ => words.to_owned(),
+    let mut words = text.split(" (os error").next().unwrap_or_default().to_owned();
+    // What begins with an abbreviation, as `I/O error` does, keeps it.
+    let is_a_word = words.as_bytes().get(1).is_some_and(u8::is_ascii_lowercase);
+    if let Some(first) = words.get_mut(..1).filter(|_| is_a_word) {
+        first.make_ascii_lowercase();
     }
+    words
 }
 
 fn clean(bytes: &[u8], letter: impl Fn(char) -> char) -> String {

@@ -45,10 +45,10 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 /// Whether rill reads files of this name. Others may be beside them: some have one folder for everything.
 fn is_read(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    name.starts_with(NEW)
-        || ["dht", "lock"].contains(&name.as_str())
-        || [".torrent", ".magnet", ".kept"].iter().any(|ending| name.ends_with(ending))
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
+    name.starts_with(NEW.as_bytes())
+        || ["dht", "lock"].iter().any(|word| name == word.as_bytes())
+        || [".torrent", ".magnet", ".kept"].iter().any(|ending| name.ends_with(ending.as_bytes()))
 }
 
 #[cfg(test)]

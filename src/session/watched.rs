@@ -4,7 +4,7 @@
 //! parse, for its outermost dictionary isn't closed; it is bad only once it has stopped to change. A `.magnet` is
 //! read once it has stopped to change, for half a link is a link.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -65,7 +65,8 @@ impl Watch {
         let in_folders = |path: &PathBuf| folders.iter().any(|folder| path.parent() == Some(folder));
         let now = Instant::now();
         let seen = remembered.filter(in_folders).map(|path| (path, Seen::new(now, true))).collect();
-        let looker = Looker { folders, seen, known: BTreeSet::new(), troubled: BTreeMap::new(), tell };
+        let folders = folders.into_iter().map(Folder::new).collect();
+        let looker = Looker { folders, seen, tell };
         thread::spawn("watch", move || looker.run(&inbox), drop)?;
         Ok(Self { letters, sightings })
     }
@@ -129,6 +130,22 @@ struct Inside {
     is_empty: bool,
 }
 
+/// A watched folder.
+struct Folder {
+    path: PathBuf,
+    /// It was looked into.
+    is_known: bool,
+    /// What was told of it last: it can't be looked into, or isn't what it was.
+    trouble: Option<String>,
+}
+
+impl Folder {
+    /// One that nobody has looked into.
+    fn new(path: PathBuf) -> Self {
+        Self { path, is_known: false, trouble: None }
+    }
+}
+
 /// What is known of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Seen {
@@ -151,22 +168,15 @@ impl Seen {
 }
 
 struct Looker {
-    folders: Vec<PathBuf>,
+    folders: Vec<Folder>,
     seen: BTreeMap<PathBuf, Seen>,
-    /// The folders that were looked into.
-    known: BTreeSet<PathBuf>,
-    /// What was told of folders that can't be looked into, or that aren't what they were.
-    troubled: BTreeMap<PathBuf, String>,
     tell: Sender<Sighting>,
 }
 
 impl Looker {
     fn run(mut self, inbox: &Receiver<Letter>) {
         loop {
-            let now = Instant::now();
-            for folder in self.folders.clone() {
-                self.look_into(&folder, now);
-            }
+            self.look(Instant::now());
             match inbox.recv_timeout(LOOK) {
                 Ok(letter) => self.take(letter),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -175,6 +185,12 @@ impl Looker {
             // One look is for all who asked for one.
             inbox.try_iter().for_each(|letter| self.take(letter));
         }
+    }
+
+    fn look(&mut self, now: Instant) {
+        let mut folders = std::mem::take(&mut self.folders);
+        folders.iter_mut().for_each(|folder| self.look_into(folder, now));
+        self.folders = folders;
     }
 
     fn take(&mut self, letter: Letter) {
@@ -202,23 +218,24 @@ impl Looker {
         self.seen.insert(path, Seen { look: Some(look), settled: true, ..Seen::new(Instant::now(), false) });
     }
 
-    fn look_into(&mut self, folder: &Path, now: Instant) {
-        let inside = match Inside::of(folder) {
+    fn look_into(&mut self, folder: &mut Folder, now: Instant) {
+        let inside = match Inside::of(&folder.path) {
             Ok(inside) => inside,
             Err(error) => {
                 // Who can't be seen isn't gone: a disk that isn't mounted takes no torrent away.
-                return self.worry(folder, Some(format!("can't look into {}: {error}", folder.display())));
+                let why = format!("can't look into {}: {error}", folder.path.display());
+                return self.worry(folder, Some(why));
             }
         };
         inside.names.iter().for_each(|path| self.look_at(path, inside.home, now));
-        let is_first = self.known.insert(folder.to_path_buf());
+        let is_first = !std::mem::replace(&mut folder.is_known, true);
         // Nor is what was in another folder of this name. One that is empty when a run begins may be another.
         let is_gone = |seen: &Seen| match seen.home {
             Some(home) => home == inside.home,
             None => is_first && !inside.is_empty,
         };
         let is_missing = |path: &Path| {
-            path.parent() == Some(folder)
+            path.parent() == Some(&folder.path)
                 && inside.names.binary_search_by(|name| name.as_path().cmp(path)).is_err()
         };
         let missing = self.seen.iter().filter(|(path, _)| is_missing(path));
@@ -227,7 +244,7 @@ impl Looker {
         let worries = unseen.iter().any(|(_, seen)| seen.taken).then(|| {
             format!(
                 "{} is empty, or another folder than it was; the torrents of files that were in it stay",
-                folder.display()
+                folder.path.display()
             )
         });
         self.worry(folder, worries);
@@ -240,14 +257,13 @@ impl Looker {
     }
 
     /// Tells what is wrong with a folder when that isn't what was wrong before.
-    fn worry(&mut self, folder: &Path, why: Option<String>) {
-        if self.troubled.get(folder) == why.as_ref() {
+    fn worry(&self, folder: &mut Folder, why: Option<String>) {
+        if folder.trouble == why {
             return;
         }
-        self.troubled.remove(folder);
+        folder.trouble.clone_from(&why);
         if let Some(why) = why {
-            self.tell(Sighting::Trouble(why.clone()));
-            self.troubled.insert(folder.to_path_buf(), why);
+            self.tell(Sighting::Trouble(why));
         }
     }
 
@@ -378,11 +394,10 @@ mod tests {
     use crate::scratch::Scratch;
 
     /// One that looks into this folder, and what it sees.
-    fn looker(folder: &Scratch) -> (Looker, Receiver<Sighting>) {
+    fn looker(folder: &Path) -> (Looker, Receiver<Sighting>) {
         let (tell, sightings) = unbounded();
-        let folders = vec![folder.path().to_path_buf()];
-        let (seen, known, troubled) = Default::default();
-        (Looker { folders, seen, known, troubled, tell }, sightings)
+        let folders = vec![Folder::new(folder.to_path_buf())];
+        (Looker { folders, seen: BTreeMap::new(), tell }, sightings)
     }
 
     fn link(digit: &str) -> String {
@@ -392,21 +407,21 @@ mod tests {
     #[test]
     fn what_is_half_written_is_waited_for_however_often_one_looks() {
         let watched = Scratch::new();
-        let (mut looker, sightings) = looker(&watched);
+        let (mut looker, sightings) = looker(watched.path());
         let half = watched.write("half.torrent", "d4:infod6:length");
         let half_link = watched.write("half.magnet", link("1"));
         let start = Instant::now();
         for _ in 0..50 {
-            looker.look_into(watched.path(), start);
-            looker.look_into(watched.path(), start + QUIET - Duration::from_millis(1));
+            looker.look(start);
+            looker.look(start + QUIET - Duration::from_millis(1));
         }
         assert!(sightings.is_empty() && half.exists());
         fs::write(&half_link, format!("{}&dn=whole", link("1"))).unwrap();
-        looker.look_into(watched.path(), start + QUIET);
+        looker.look(start + QUIET);
         assert!(matches!(sightings.try_recv(), Ok(Sighting::Trouble(why)) if why.contains("half.torrent")));
         assert_eq!(watched.names(), ["half.magnet", "half.torrent.invalid"]);
         assert!(sightings.is_empty(), "the link has changed");
-        looker.look_into(watched.path(), start + QUIET * 2);
+        looker.look(start + QUIET * 2);
         let came = sightings.try_recv();
         assert!(matches!(came, Ok(Sighting::Came(_, what)) if what.name().as_deref() == Some("whole")));
     }
@@ -416,12 +431,12 @@ mod tests {
         let watched = Scratch::new();
         // With an ending more, its name would be too long for any file system.
         let path = watched.write(format!("{}.magnet", "n".repeat(248)), link("1"));
-        let (mut looker, sightings) = looker(&watched);
+        let (mut looker, sightings) = looker(watched.path());
         let mut now = Instant::now();
         let mut look = |looker: &mut Looker| {
-            looker.look_into(watched.path(), now);
+            looker.look(now);
             now += QUIET;
-            looker.look_into(watched.path(), now);
+            looker.look(now);
             sightings.try_recv().ok()
         };
         assert!(matches!(look(&mut looker), Some(Sighting::Came(..))));
@@ -437,22 +452,22 @@ mod tests {
         let root = Scratch::new();
         let (watched, elsewhere) = (root.join("watch"), root.join("elsewhere"));
         root.write("watch/a.magnet", link("1"));
-        let (mut looker, sightings) = looker(&root);
+        let (mut looker, sightings) = looker(&watched);
         let now = Instant::now();
-        looker.look_into(&watched, now);
-        looker.look_into(&watched, now + QUIET);
+        looker.look(now);
+        looker.look(now + QUIET);
         assert!(matches!(sightings.try_recv(), Ok(Sighting::Came(..))));
         // Another folder has its name, and then the first again.
         fs::rename(&watched, &elsewhere).unwrap();
         fs::create_dir(&watched).unwrap();
-        (0..3).for_each(|_| looker.look_into(&watched, now + QUIET));
+        (0..3).for_each(|_| looker.look(now + QUIET));
         assert!(matches!(sightings.try_recv(), Ok(Sighting::Trouble(why)) if why.contains("another folder")));
         fs::remove_dir(&watched).unwrap();
         fs::rename(&elsewhere, &watched).unwrap();
-        looker.look_into(&watched, now + QUIET);
+        looker.look(now + QUIET);
         assert!(sightings.is_empty(), "once is enough");
         fs::remove_file(watched.join("a.magnet")).unwrap();
-        looker.look_into(&watched, now + QUIET);
+        looker.look(now + QUIET);
         assert!(matches!(sightings.try_recv(), Ok(Sighting::Gone(path)) if path == watched.join("a.magnet")));
     }
 
@@ -461,15 +476,15 @@ mod tests {
         let watched = Scratch::new();
         let now = Instant::now();
         let first_look = || {
-            let (mut looker, sightings) = looker(&watched);
+            let (mut looker, sightings) = looker(watched.path());
             looker.seen.insert(watched.join("a.magnet"), Seen::new(now, true));
-            looker.look_into(watched.path(), now);
+            looker.look(now);
             (looker, sightings)
         };
         let (mut looker, sightings) = first_look();
         assert!(matches!(sightings.try_recv(), Ok(Sighting::Trouble(why)) if why.contains("is empty")));
         watched.write("notes.txt", "");
-        looker.look_into(watched.path(), now);
+        looker.look(now);
         assert!(sightings.is_empty(), "it stays for this run");
         let (_, sightings) = first_look();
         assert!(matches!(sightings.try_recv(), Ok(Sighting::Gone(_))));
