@@ -32,7 +32,7 @@ impl Torrent<'_> {
             FromPeer::Have(piece) => self.got_have(key, piece, now),
             FromPeer::Lost(piece) => self.got_lost(key, piece),
             FromPeer::Chokes(chokes) => self.got_choke(key, chokes, now),
-            FromPeer::Wants(wants) => self.got_wants(key, wants, now),
+            FromPeer::Wants(wants) => self.got_wants(key, wants),
             FromPeer::AllowedFast(piece) => self.got_allowed_fast(key, piece, now),
             FromPeer::Filled(jobs) => self.got_filled(key, jobs, now),
             FromPeer::Unfinished(unfinished) => self.got_unfinished(key, unfinished, now),

@@ -225,10 +225,13 @@ impl<'w> Torrent<'w> {
         Ok(())
     }
 
-    /// Reads a letter, and those that have come with it.
+    /// Reads a letter, and those that have come with it, but none when it is time to stop.
     fn read(&mut self, first: Letter) -> Result<(), TorrentError> {
         self.handle(first)?;
         for _ in 1..LETTERS_A_ROUND {
+            if self.mailbox.is_stopped() {
+                break;
+            }
             let Ok(letter) = self.inbox.try_recv() else { break };
             self.handle(letter)?;
         }

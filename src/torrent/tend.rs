@@ -111,6 +111,9 @@ impl Torrent<'_> {
             return Ok(Some(Ended::Stopped));
         }
         self.feed_hungry(now);
+        if self.server.is_due {
+            self.serve(now);
+        }
         if self.has_verified() {
             self.write_verified(now).map_err(TorrentError::Storage)?;
             self.complete_if_done()?;
