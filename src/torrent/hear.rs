@@ -1,5 +1,6 @@
 //! What peers tell, and what follows from it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::peers::{Peer, REST};
@@ -116,8 +117,8 @@ impl Torrent<'_> {
                 self.swarm.connected(listens, now);
             }
         }
-        if let Some(ip) = extensions.your_ip {
-            self.finder.told_our_ip(ip, self.task.net.port, &mut self.swarm);
+        if let (Some(ip), 1..) = (extensions.your_ip, self.task.net.port) {
+            self.swarm.seen_as(SocketAddr::new(ip, self.task.net.port));
         }
         peer.extensions = extensions;
         self.ask_metadata(key, now);
