@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::assembly::Finished;
+use super::pulse::Pulse;
 use super::{Torrent, TorrentError};
 use crate::geometry::{BLOCK_BYTES, PieceIndex, SPAN_BYTES};
 use crate::peer::{Job, ToPeer, Unfinished};
@@ -28,6 +29,7 @@ impl Torrent<'_> {
         let mut held = content.picker.held_bytes(key) as u32;
         if held == 0 {
             trade.brought_at = now;
+            trade.pulse = Pulse::begin(now, peer.leash.traffic().down());
         }
         let mut jobs = Vec::new();
         while held + portion <= room.max(BLOCK_BYTES) {

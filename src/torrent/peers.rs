@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::departed::Departed;
+use super::pulse::Pulse;
 use crate::bitfield::Bitfield;
 use crate::geometry::{BLOCK_BYTES, PieceIndex};
 use crate::peer::seats::Seat;
@@ -86,6 +87,8 @@ pub struct Trade {
     pub rests_until: Option<Instant>,
     /// When it last brought something, or got its first job after it had none.
     pub brought_at: Instant,
+    /// How it gets on, in whole blocks.
+    pub pulse: Pulse,
     /// How long it may bring nothing while it has work.
     patience: Duration,
     /// Speed towards us.
@@ -114,6 +117,7 @@ impl Peers {
             lent: 0,
             rests_until: None,
             brought_at: now,
+            pulse: Pulse::begin(now, 0),
             patience: STALL,
             down: Meter::new(now),
             stride: Stride::default(),
@@ -311,9 +315,17 @@ impl Trade {
             return false;
         }
         self.brought_at = now;
-        self.rests_until = Some(now + if others_bring { self.patience } else { REST });
-        self.patience = (2 * self.patience).min(LONGEST_STALL);
+        self.rest_in_vain(now);
+        if !others_bring {
+            self.rests_until = Some(now + REST);
+        }
         true
+    }
+
+    /// Its work is for others: it rests for as long as one may bring nothing, and twice as long the next time.
+    pub fn rest_in_vain(&mut self, now: Instant) {
+        self.rests_until = Some(now + self.patience);
+        self.patience = (2 * self.patience).min(LONGEST_STALL);
     }
 }
 
