@@ -40,7 +40,20 @@ impl Torrent<'_> {
                 Heir::Untried => peer.trade.rests_until = Some(now + REST),
             }
             peer.leash.tell(ToPeer::GiveBack);
+            if peer.is_web {
+                self.inherit(key);
+            }
         }
+    }
+
+    /// What a web seed holds is for others at once: its thread hears nothing while it waits for its server, which may take a
+    /// minute. What it brings nevertheless counts.
+    fn inherit(&mut self, key: PeerKey) {
+        let Some(content) = &mut self.content else { return };
+        for range in content.picker.held_by(key) {
+            content.picker.give_back(key, range);
+        }
+        self.clock.hungry = true;
     }
 
     /// Who has nothing to do and could do this peer's work, if that one brings next to nothing.
