@@ -254,13 +254,13 @@ impl Torrent<'_> {
         if peer.source == Source::Incoming {
             // Where it listens, it may be met again.
             if let Some(listens) = peer.dialable() {
-                self.swarm.left(listens, down + up > 0, now);
+                self.swarm.left(listens, peer.is_useful(), now);
             }
         } else {
             match peer.met {
                 None if !error.is_final() => self.swarm.failed(peer.address, now),
                 _ if error.is_final() => self.swarm.ban(peer.address),
-                _ => self.swarm.left(peer.address, down + up > 0, now),
+                _ => self.swarm.left(peer.address, peer.is_useful(), now),
             }
         }
         let change = PeerChange::Left { reason: error.to_string() };

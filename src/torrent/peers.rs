@@ -62,6 +62,8 @@ pub struct Peer {
     pub pex_sender: PexSender,
     /// What it tells of other peers, no faster than it should.
     pub pex_reader: PexReader,
+    /// It brought a piece of the metadata.
+    pub informs: bool,
     /// When the connection began.
     pub since: Instant,
     /// Its place among the connections of all torrents.
@@ -136,6 +138,7 @@ impl Peers {
             trade,
             pex_sender: PexSender::new(),
             pex_reader: PexReader::new(),
+            informs: false,
             since: now,
             seat: None,
         };
@@ -294,6 +297,12 @@ impl Peer {
             (Source::Incoming, Some(port)) => Some(SocketAddr::new(self.address.ip(), port)),
             (..) => Some(self.address),
         }
+    }
+
+    /// Whether the connection was worth something: blocks went one way or the other, or metadata came.
+    pub fn is_useful(&self) -> bool {
+        let traffic = self.leash.traffic();
+        self.informs || traffic.down() + traffic.up() > 0
     }
 
     /// Whether it may be asked.
