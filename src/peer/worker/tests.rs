@@ -214,7 +214,7 @@ fn what_is_said_again_is_no_news() {
     let scratch = Scratch::new();
     let mut played = Played::knowing(&scratch);
     let [want, want_not] = [Message::Interested, Message::NotInterested];
-    played.say(&[want_not, want.clone(), want, Message::Choke, Message::Unchoke, Message::Unchoke], &[]);
+    played.say(&[want_not, want, want, Message::Choke, Message::Unchoke, Message::Unchoke], &[]);
     played.say(&[Message::Port(1), Message::Port(1), Message::Port(2), Message::Choke, Message::Choke], &[]);
     played.say(&[Message::HaveNone], &[]);
     let heard: Vec<String> = (0..5).map(|_| played.heard()).collect();
