@@ -99,6 +99,11 @@ impl Stride {
         (self.since, self.bytes) = (Some(now), 0);
     }
 
+    /// Whether it was never asked for anything.
+    pub fn is_untried(&self) -> bool {
+        self.since.is_none() && self.last_bytes_per_s == 0
+    }
+
     /// It brought so many bytes; `done` when it has nothing more to do.
     pub fn brought(&mut self, now: Instant, bytes: u64, done: bool) {
         let Some(since) = self.since else { return };

@@ -83,6 +83,16 @@ fn what_is_in_the_way_of_the_saved_torrent_is_told_before_anyone_is_asked() {
 }
 
 #[test]
+fn one_that_leaves_after_each_piece_is_soon_dialled_again() {
+    let torrent = finely_cut();
+    let only = Informer::start(&torrent, Telling::PieceByPiece);
+    let ended = get(&torrent, &[&only]);
+    assert!(only.connections() > 3, "{} connections", only.connections());
+    // One that brought nothing isn't dialled for twenty seconds, and for forty after that.
+    assert!(ended.took < Duration::from_secs(20), "{:?}", ended.took);
+}
+
+#[test]
 fn beside_one_that_has_four_gigabytes() {
     after(Telling::FourGigabytes).says("is banned");
 }

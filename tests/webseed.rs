@@ -165,6 +165,25 @@ fn a_fast_peer_makes_them_needless() {
 }
 
 #[test]
+fn one_that_says_nothing_holds_no_memory_that_is_short() {
+    let torrent = Torrent::single("short.bin", 2 << 20, 256 << 10);
+    let folder = Folder::new("webseed");
+    let server = WebServer::start(&torrent, Manner::Silent);
+    let file = folder.write("x.torrent", &torrent.encode_with_web_seeds(&[&server.url()]));
+    let address = fresh_listener();
+    let out = folder.join("out");
+    let few = ["--memory", "64K", "--peer", &address.to_string()];
+    let running = Rill::get(&file, &out).args(few).start();
+    wait_until("the server should be asked", || server.requests() > 0);
+    let _good = Seeder::start_at(address, &torrent, Character::Good);
+    let ended = running.end();
+    ended.expect(0);
+    torrent.compare(&out).unwrap();
+    // Two seconds after we began it was asked, and may think for fifteen.
+    assert!(ended.took < Duration::from_secs(15), "{:?}", ended.took);
+}
+
+#[test]
 fn they_take_no_place_from_peers() {
     let (torrent, folder) = (small(), Folder::new("webseed"));
     let server = WebServer::start(&torrent, Manner::Silent);

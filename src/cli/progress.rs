@@ -523,7 +523,7 @@ mod tests {
     fn a_reason_with_changing_numbers_floods_nobody() {
         let (mut stage, tape) = stage(false, Some(80), 1);
         for second in 0..3600 {
-            let waiting = Some(format!("{} peers known, and none could be connected", second / 2));
+            let waiting = Some(format!("{} peers known, and none is connected", second / 2));
             stage.snapshot(Snapshot { waiting, ..Default::default() });
             stage.pass(Duration::from_secs(1));
         }

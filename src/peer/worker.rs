@@ -73,6 +73,7 @@ pub struct Worker {
     fetch: Fetch,
     upload: Upload,
     early: Early,
+    said: hear::Said,
     /// The owner was told enough for now: the peer isn't listened to until it has heard.
     told_enough: bool,
     heard_at: Instant,
@@ -139,6 +140,7 @@ impl Worker {
             fetch: Fetch::default(),
             upload: Upload::default(),
             early: Early::default(),
+            said: hear::Said::default(),
             told_enough: false,
             heard_at: now,
             said_at: now,

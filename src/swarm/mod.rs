@@ -107,6 +107,8 @@ pub struct Swarm {
     /// The idle ones of the book, by when they may be dialled.
     waiting: BTreeSet<(Instant, SocketAddr)>,
     ours: Vec<SocketAddr>,
+    /// Where peers say that we are, the first word for each family.
+    seen_as: Vec<SocketAddr>,
     bans: Bans,
     dice: Dice,
 }
@@ -137,6 +139,7 @@ impl Swarm {
             book: BTreeMap::new(),
             waiting: BTreeSet::new(),
             ours: Vec::new(),
+            seen_as: Vec::new(),
             bans: Bans::default(),
             dice,
         }
@@ -145,10 +148,12 @@ impl Swarm {
     /// Someone named this address; true when it is new and worth a try. A peer that came to us is added
     /// with the port it *listens* on, never the one it called from.
     ///
-    /// Left out are addresses nobody could dial, our own, banned ones, and what a full book has no room for.
+    /// Left out are addresses nobody could dial, our own, banned ones, and what a full book has no room for. Whoever started us
+    /// knows better than a tracker which are ours; if it is, the handshake shows it.
     pub fn add(&mut self, address: SocketAddr, source: Source, now: Instant) -> bool {
         let address = plain(address);
-        if !is_dialable(address) || self.ours.contains(&address) || self.bans.has(address) {
+        let is_ours = self.ours.contains(&address) && !source.is_named();
+        if !is_dialable(address) || is_ours || self.bans.has(address) {
             return false;
         }
         if let Some(entry) = self.book.get_mut(&address) {
@@ -231,20 +236,28 @@ impl Swarm {
         self.bans.has(plain(address))
     }
 
-    /// One of our own addresses, with the port we listen on: it is never dialled, and BEP 40 measures from
-    /// the latest one of each family.
+    /// One of our own addresses, with the port we listen on, as a tracker says: it isn't dialled unless whoever started us
+    /// named it, and BEP 40 measures from the latest one of each family.
     pub fn set_ours(&mut self, address: SocketAddr) {
         let address = plain(address);
-        self.forget(address);
+        if self.source_of(address).is_some_and(|source| !source.is_named()) {
+            self.forget(address);
+        }
         self.ours.retain(|known| *known != address);
         if self.ours.len() == MAX_OURS {
             self.ours.remove(0);
         }
         self.ours.push(address);
-        let known: Vec<_> = self.book.keys().copied().collect();
-        for address in known {
-            let worth = self.worth(address);
-            self.book.entry(address).and_modify(|entry| entry.worth = worth);
+        self.rank_anew();
+    }
+
+    /// A peer says that it sees us there. It may lie, and nobody becomes undialable by that: only BEP 40 measures from there,
+    /// where no tracker has told better.
+    pub fn seen_as(&mut self, address: SocketAddr) {
+        let address = plain(address);
+        if !self.seen_as.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
+            self.seen_as.push(address);
+            self.rank_anew();
         }
     }
 
@@ -301,8 +314,17 @@ impl Swarm {
         worst.inspect(|address| self.forget(*address)).is_some()
     }
 
+    fn rank_anew(&mut self) {
+        let known: Vec<_> = self.book.keys().copied().collect();
+        for address in known {
+            let worth = self.worth(address);
+            self.book.entry(address).and_modify(|entry| entry.worth = worth);
+        }
+    }
+
     fn worth(&mut self, theirs: SocketAddr) -> u32 {
-        let known = self.ours.iter().rev().find_map(|ours| priority(*ours, theirs));
+        let mut homes = self.seen_as.iter().chain(&self.ours).rev();
+        let known = homes.find_map(|ours| priority(*ours, theirs));
         known.unwrap_or_else(|| self.dice.roll() as u32)
     }
 

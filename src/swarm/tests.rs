@@ -53,6 +53,32 @@ fn nobody_dials_nowhere_or_home() {
 }
 
 #[test]
+fn nobody_talks_us_out_of_whom_the_user_named() {
+    let (mut swarm, now) = swarm();
+    for (text, source) in [("9.9.9.9:1", Source::User), ("8.8.8.8:1", Source::Tracker)] {
+        assert!(swarm.add(at(text), source, now));
+    }
+    swarm.set_ours(at("9.9.9.9:1"));
+    swarm.set_ours(at("7.7.7.7:1"));
+    assert_eq!(swarm.known(), 2);
+    assert!(swarm.add(at("7.7.7.7:1"), Source::User, now), "a tracker's word counts less");
+    swarm.seen_as(at("8.8.8.8:1"));
+    assert_eq!(swarm.known(), 3, "a peer's word is no reason not to dial");
+}
+
+#[test]
+fn only_the_first_word_of_peers_ranks_addresses_and_a_trackers_is_better() {
+    let (mut swarm, now) = swarm();
+    let theirs = at("98.76.54.32:2");
+    swarm.add(theirs, Source::Tracker, now);
+    let homes = [at("1.2.3.4:1"), at("5.6.7.8:1"), at("123.213.32.10:1")];
+    homes[..2].iter().for_each(|home| swarm.seen_as(*home));
+    assert_eq!(Some(swarm.book[&theirs].worth), priority(homes[0], theirs));
+    swarm.set_ours(homes[2]);
+    assert_eq!(Some(swarm.book[&theirs].worth), priority(homes[2], theirs));
+}
+
+#[test]
 fn our_own_addresses_are_no_endless_list() {
     let (mut swarm, _) = swarm();
     for n in 0..1000 {

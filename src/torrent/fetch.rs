@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::assembly::Finished;
+use super::pulse::Pulse;
 use super::{Torrent, TorrentError};
 use crate::geometry::{BLOCK_BYTES, PieceIndex, SPAN_BYTES};
 use crate::peer::{Job, ToPeer, Unfinished};
@@ -26,8 +27,13 @@ impl Torrent<'_> {
         let room = trade.appetite.min(content.share_of_memory(givers, now));
         let portion = (room / 3).clamp(BLOCK_BYTES, SPAN_BYTES);
         let mut held = content.picker.held_bytes(key) as u32;
+        if peer.is_web && held == 0 && trade.lent > 0 {
+            // Its thread has yet to hear that it has nothing to do.
+            return;
+        }
         if held == 0 {
             trade.brought_at = now;
+            trade.pulse = Pulse::begin(now, peer.leash.traffic().down());
         }
         let mut jobs = Vec::new();
         while held + portion <= room.max(BLOCK_BYTES) {

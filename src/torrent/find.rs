@@ -66,7 +66,7 @@ impl Finder {
         }
     }
 
-    /// Someone told under which address it sees us.
+    /// A tracker told under which address it sees us.
     pub fn told_our_ip(&mut self, ip: IpAddr, port: u16, swarm: &mut Swarm) {
         /// Addresses of ours that are remembered: one word of a liar shouldn't push out many.
         const MAX_OUR_IPS: usize = 8;

@@ -1,5 +1,6 @@
 //! What peers tell, and what follows from it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::peers::{Peer, REST};
@@ -32,7 +33,7 @@ impl Torrent<'_> {
             FromPeer::Have(piece) => self.got_have(key, piece, now),
             FromPeer::Lost(piece) => self.got_lost(key, piece),
             FromPeer::Chokes(chokes) => self.got_choke(key, chokes, now),
-            FromPeer::Wants(wants) => self.got_wants(key, wants, now),
+            FromPeer::Wants(wants) => self.got_wants(key, wants),
             FromPeer::AllowedFast(piece) => self.got_allowed_fast(key, piece, now),
             FromPeer::Filled(jobs) => self.got_filled(key, jobs, now),
             FromPeer::Unfinished(unfinished) => self.got_unfinished(key, unfinished, now),
@@ -116,8 +117,8 @@ impl Torrent<'_> {
                 self.swarm.connected(listens, now);
             }
         }
-        if let Some(ip) = extensions.your_ip {
-            self.finder.told_our_ip(ip, self.task.net.port, &mut self.swarm);
+        if let (Some(ip), 1..) = (extensions.your_ip, self.task.net.port) {
+            self.swarm.seen_as(SocketAddr::new(ip, self.task.net.port));
         }
         peer.extensions = extensions;
         self.ask_metadata(key, now);
@@ -253,13 +254,13 @@ impl Torrent<'_> {
         if peer.source == Source::Incoming {
             // Where it listens, it may be met again.
             if let Some(listens) = peer.dialable() {
-                self.swarm.left(listens, down + up > 0, now);
+                self.swarm.left(listens, peer.is_useful(), now);
             }
         } else {
             match peer.met {
                 None if !error.is_final() => self.swarm.failed(peer.address, now),
                 _ if error.is_final() => self.swarm.ban(peer.address),
-                _ => self.swarm.left(peer.address, down + up > 0, now),
+                _ => self.swarm.left(peer.address, peer.is_useful(), now),
             }
         }
         let change = PeerChange::Left { reason: error.to_string() };

@@ -66,8 +66,10 @@ impl Torrent<'_> {
         now: Instant,
     ) -> Result<(), TorrentError> {
         let Some(hunt) = &mut self.hunt else { return Ok(()) };
+        let mut brings = false;
         let outcome = match MetadataMessage::decode(payload) {
             Ok(MetadataMessage::Data { piece, total_size, bytes }) => {
+                brings = true;
                 hunt.assembly.got(key.0, piece, total_size, bytes, now)
             }
             Ok(MetadataMessage::Reject { piece }) => {
@@ -77,6 +79,9 @@ impl Torrent<'_> {
             // The thread has read it before; what it answers itself doesn't come here.
             Ok(_) | Err(_) => return Ok(()),
         };
+        if let (Outcome::More | Outcome::Done { .. }, Some(peer)) = (&outcome, self.peers.get_mut(key)) {
+            peer.informs |= brings;
+        }
         match outcome {
             Outcome::More => self.ask_on(key, now),
             Outcome::Unasked => {}

@@ -14,6 +14,7 @@ mod verified; //  pieces that have the right hash, until they are written
 mod suspicion; // who gave wrong bytes
 mod content; //   what is on disk, on its way, and to come
 mod departed; //  peers that are gone, as far as they still matter
+mod pulse; //     how a peer gets on with its work
 mod peers; //     the peers, dialled and met
 
 // What the owner does.
@@ -24,6 +25,7 @@ mod find; //      trackers, addresses, dialling
 mod hear; //      what peers tell
 mod status; //    where it stands, and why nothing moves
 mod detail; //    everything, for who asks
+mod hogs; //      who holds memory for next to nothing
 mod tend; //      what is done by the clock
 mod web; //       web seeds: when they are asked, how long they are trusted
 
@@ -226,10 +228,13 @@ impl<'w> Torrent<'w> {
         Ok(())
     }
 
-    /// Reads a letter, and those that have come with it.
+    /// Reads a letter, and those that have come with it, but none when it is time to stop.
     fn read(&mut self, first: Letter) -> Result<(), TorrentError> {
         self.handle(first)?;
         for _ in 1..LETTERS_A_ROUND {
+            if self.mailbox.is_stopped() {
+                break;
+            }
             let Ok(letter) = self.inbox.try_recv() else { break };
             self.handle(letter)?;
         }

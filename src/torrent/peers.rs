@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::departed::Departed;
+use super::pulse::Pulse;
 use crate::bitfield::Bitfield;
 use crate::geometry::{BLOCK_BYTES, PieceIndex};
 use crate::peer::seats::Seat;
@@ -61,6 +62,8 @@ pub struct Peer {
     pub pex_sender: PexSender,
     /// What it tells of other peers, no faster than it should.
     pub pex_reader: PexReader,
+    /// It brought a piece of the metadata.
+    pub informs: bool,
     /// When the connection began.
     pub since: Instant,
     /// Its place among the connections of all torrents.
@@ -86,6 +89,8 @@ pub struct Trade {
     pub rests_until: Option<Instant>,
     /// When it last brought something, or got its first job after it had none.
     pub brought_at: Instant,
+    /// How it gets on, in whole blocks.
+    pub pulse: Pulse,
     /// How long it may bring nothing while it has work.
     patience: Duration,
     /// Speed towards us.
@@ -114,6 +119,7 @@ impl Peers {
             lent: 0,
             rests_until: None,
             brought_at: now,
+            pulse: Pulse::begin(now, 0),
             patience: STALL,
             down: Meter::new(now),
             stride: Stride::default(),
@@ -132,6 +138,7 @@ impl Peers {
             trade,
             pex_sender: PexSender::new(),
             pex_reader: PexReader::new(),
+            informs: false,
             since: now,
             seat: None,
         };
@@ -292,6 +299,12 @@ impl Peer {
         }
     }
 
+    /// Whether the connection was worth something: blocks went one way or the other, or metadata came.
+    pub fn is_useful(&self) -> bool {
+        let traffic = self.leash.traffic();
+        self.informs || traffic.down() + traffic.up() > 0
+    }
+
     /// Whether it may be asked.
     pub fn gives(&self, now: Instant) -> bool {
         self.trade.answers() && self.trade.rests_until.is_none_or(|until| until <= now)
@@ -311,9 +324,17 @@ impl Trade {
             return false;
         }
         self.brought_at = now;
-        self.rests_until = Some(now + if others_bring { self.patience } else { REST });
-        self.patience = (2 * self.patience).min(LONGEST_STALL);
+        self.rest_in_vain(now);
+        if !others_bring {
+            self.rests_until = Some(now + REST);
+        }
         true
+    }
+
+    /// Its work is for others: it rests for as long as one may bring nothing, and twice as long the next time.
+    pub fn rest_in_vain(&mut self, now: Instant) {
+        self.rests_until = Some(now + self.patience);
+        self.patience = (2 * self.patience).min(LONGEST_STALL);
     }
 }
 

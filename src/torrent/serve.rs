@@ -22,6 +22,8 @@ const FRUITLESS_PLACE: Duration = Duration::from_secs(6);
 pub struct Server {
     choker: Choker,
     slots: SlotKeeper,
+    /// Whether somebody wants something, or nothing any more, since slots were given out.
+    pub(super) is_due: bool,
     /// Which pieces are shown to whom, where we are the lone first seed (BEP 16).
     super_seed: Option<SuperSeed>,
     dice: Dice,
@@ -29,7 +31,7 @@ pub struct Server {
 
 impl Server {
     pub(super) fn new(slots: SlotKeeper, dice: Dice) -> Self {
-        Self { choker: Choker::new(), slots, super_seed: None, dice }
+        Self { choker: Choker::new(), slots, is_due: false, super_seed: None, dice }
     }
 
     /// Whether this peer's requests are answered.
@@ -49,14 +51,17 @@ impl Server {
 }
 
 impl Torrent<'_> {
-    pub(super) fn got_wants(&mut self, key: PeerKey, wants: bool, now: Instant) {
+    /// Slots are given out once for all who have told such a thing: it takes a look at all peers, and one that changes its
+    /// mind all the time would keep us from everything else.
+    pub(super) fn got_wants(&mut self, key: PeerKey, wants: bool) {
         let Some(peer) = self.peers.get_mut(key) else { return };
+        self.server.is_due |= peer.trade.wants != wants;
         peer.trade.wants = wants;
-        self.serve(now);
     }
 
     /// Gives out the upload slots.
     pub(super) fn serve(&mut self, now: Instant) {
+        self.server.is_due = false;
         let mode = if self.is_complete() { Mode::Seeding } else { Mode::Leeching };
         let mut up = 0;
         let mut views = Vec::with_capacity(self.peers.len());

@@ -101,7 +101,7 @@ impl Torrent<'_> {
             (1.., _) => {
                 let why = self.finder.last_failure.as_ref().map(|why| format!("; the last: {why}"));
                 let peers = count_of(known, "peer");
-                format!("{peers} known, and none could be connected{}", why.unwrap_or_default())
+                format!("{peers} known, and none is connected{}", why.unwrap_or_default())
             }
             (0, false) => format!("no peers: {}", failures.join("; ")),
             (0, true) if silent && !self.task.finding.use_trackers => "no peers, and trackers are off".into(),

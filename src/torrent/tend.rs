@@ -111,6 +111,9 @@ impl Torrent<'_> {
             return Ok(Some(Ended::Stopped));
         }
         self.feed_hungry(now);
+        if self.server.is_due {
+            self.serve(now);
+        }
         if self.has_verified() {
             self.write_verified(now).map_err(TorrentError::Storage)?;
             self.complete_if_done()?;
@@ -215,6 +218,7 @@ impl Torrent<'_> {
         self.take_from_stalled(now);
         self.share_memory();
         self.make_memory_room(now);
+        self.take_from_hogs(now);
         self.mind_all_interests();
         if let Some(content) = &mut self.content {
             content.storage.tick(now).map_err(TorrentError::Storage)?;
@@ -239,6 +243,7 @@ impl Torrent<'_> {
             let came = down - peer.trade.down.total();
             peer.trade.down.add(now, came);
             peer.trade.up.add(now, up - peer.trade.up.total());
+            peer.trade.pulse.mind(now, down);
             if came > 0 {
                 peer.trade.brought_at = now;
                 self.finder.reached = true;

@@ -1,7 +1,7 @@
 //! A fake peer that has the metadata (BEP 9), or says so, in ways good and bad.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -19,6 +19,8 @@ const PIECE: usize = 16 << 10;
 pub enum Telling {
     /// The truth; and it serves the content.
     Truth,
+    /// The truth, but hangs up after each piece of it; and it serves the content.
+    PieceByPiece,
     /// That it has 4 GB.
     FourGigabytes,
     /// That it is a piece longer than it is.
@@ -104,8 +106,13 @@ impl State {
                 Some(Message::Extended(OWN_ID, request)) => {
                     let piece = number_after(&request, "5:piecei");
                     self.tell(&mut link, their_id, piece, size)?;
+                    if self.telling == Telling::PieceByPiece {
+                        // What it has said is heard, though more was asked of it.
+                        link.stream.shutdown(Shutdown::Write)?;
+                        return link.hear_until(|_| false).map(drop);
+                    }
                 }
-                Some(Message::Interested) if self.telling == Telling::Truth => link.say(&Message::Unchoke)?,
+                Some(Message::Interested) if self.serves() => link.say(&Message::Unchoke)?,
                 Some(Message::Request(block)) => {
                     let from = block.piece as usize * torrent.piece_length + block.begin as usize;
                     let bytes = torrent.bytes[from..from + block.length as usize].to_vec();
@@ -114,6 +121,10 @@ impl State {
                 _ => {}
             }
         }
+    }
+
+    fn serves(&self) -> bool {
+        matches!(self.telling, Telling::Truth | Telling::PieceByPiece)
     }
 
     /// Answers a request for a piece of the metadata.

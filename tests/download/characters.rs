@@ -186,6 +186,19 @@ fn one_block(character: Character) {
 }
 
 #[test]
+fn ones_that_trickle_hold_no_memory_that_is_short() {
+    let torrent = Torrent::single("short.bin", 4 << 20, 256 << 10);
+    let folder = Folder::new("short");
+    let file = torrent.write_file(&folder, &[]);
+    let mut peers: Vec<Seeder> = (0..3).map(|_| Seeder::start(&torrent, Character::Trickles(10))).collect();
+    peers.push(Seeder::start(&torrent, Character::Slow(4 << 20)));
+    let out = folder.join("out");
+    let few = ["--memory", "64K"];
+    Rill::get(&file, &out).args(few).peers(&peers.iter().collect::<Vec<_>>()).run().expect(0);
+    torrent.compare(&out).unwrap();
+}
+
+#[test]
 fn a_peer_that_trickles_is_waited_for() {
     one_block(Character::Trickles(1_600));
 }

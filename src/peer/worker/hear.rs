@@ -26,6 +26,18 @@ const MAX_METADATA_WAITING: usize = 512 * 1024;
 /// Pieces that a peer may allow while it chokes us; it should be ten (BEP 6).
 const MAX_ALLOWED_FAST: usize = 10 * ALLOWED_FAST_PIECES;
 
+/// How often a peer may say anew what it has of everything; once is what BEP 3 and BEP 6 know, and some say it again when they
+/// know better. Each takes five bytes to say and the owner a look at every piece.
+const MAX_BITFIELDS: u32 = 32;
+
+/// What the peer has said so far. Said again it is no news, and the owner needn't be kept from its work.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    wants: bool,
+    dht_port: Option<u16>,
+    bitfields: u32,
+}
+
 impl Worker {
     /// Takes one thing that has arrived; false when more must be read first.
     pub(super) fn hear_one(&mut self) -> Result<bool, PeerError> {
@@ -55,8 +67,8 @@ impl Worker {
             Message::KeepAlive | Message::Suggest { .. } | Message::Unknown { .. } => Ok(()),
             Message::Choke => self.got_choke(),
             Message::Unchoke => self.got_unchoke(),
-            Message::Interested => self.tell(FromPeer::Wants(true)),
-            Message::NotInterested => self.tell(FromPeer::Wants(false)),
+            Message::Interested => self.got_wants(true),
+            Message::NotInterested => self.got_wants(false),
             Message::Have { piece } => self.got_have(piece),
             Message::Bitfield { bits } => self.got_bitfield(bits),
             Message::HaveAll => self.got_all(),
@@ -65,7 +77,7 @@ impl Worker {
             Message::Cancel { index, begin, length } => self.got_cancel(index, begin, length),
             Message::Reject { index, begin, length } => self.got_reject(index, begin, length),
             Message::AllowedFast(piece) => self.got_allowed_fast(piece),
-            Message::Port(port) => self.tell(FromPeer::DhtPort(port)),
+            Message::Port(port) => self.got_port(port),
             Message::Extended { id, payload } => self.got_extended(id, payload),
             // A frame with data goes another way; this is one too short to hold a block.
             Message::Piece { .. } => Err(PeerError::Rude("sent a block without a byte in it".into())),
@@ -88,7 +100,26 @@ impl Worker {
         self.tell_of_end(ended)
     }
 
+    fn got_wants(&mut self, wants: bool) -> Result<(), PeerError> {
+        if std::mem::replace(&mut self.said.wants, wants) == wants {
+            return Ok(());
+        }
+        self.tell(FromPeer::Wants(wants))
+    }
+
+    /// A node that moves tells the DHT of it: the first word is enough.
+    fn got_port(&mut self, port: u16) -> Result<(), PeerError> {
+        if self.said.dht_port.is_some() {
+            return Ok(());
+        }
+        self.said.dht_port = Some(port);
+        self.tell(FromPeer::DhtPort(port))
+    }
+
     fn got_choke(&mut self) -> Result<(), PeerError> {
+        if self.fetch.choked == Choked(true) {
+            return Ok(());
+        }
         self.fetch.choked = Choked(true);
         let gone = self.fetch.jobs.drop_all();
         self.give_back(gone, false)?;
@@ -96,6 +127,9 @@ impl Worker {
     }
 
     fn got_unchoke(&mut self) -> Result<(), PeerError> {
+        if self.fetch.choked == Choked(false) {
+            return Ok(());
+        }
         self.fetch.choked = Choked(false);
         self.tell(FromPeer::Chokes(false))
     }
@@ -123,7 +157,7 @@ impl Worker {
         match self.geometry() {
             Some(geometry) => {
                 let pieces = self.read_bitfield(bits, geometry)?;
-                self.tell(FromPeer::Pieces(pieces))
+                self.tell_pieces(pieces)
             }
             None => {
                 self.early = Early::Bits(bits.to_vec());
@@ -141,7 +175,7 @@ impl Worker {
 
     fn got_all(&mut self) -> Result<(), PeerError> {
         match self.geometry() {
-            Some(geometry) => self.tell(FromPeer::Pieces(Bitfield::full(geometry.pieces()))),
+            Some(geometry) => self.tell_pieces(Bitfield::full(geometry.pieces())),
             None => {
                 self.early = Early::All;
                 Ok(())
@@ -151,12 +185,20 @@ impl Worker {
 
     fn got_none(&mut self) -> Result<(), PeerError> {
         match self.geometry() {
-            Some(geometry) => self.tell(FromPeer::Pieces(Bitfield::empty(geometry.pieces()))),
+            Some(geometry) => self.tell_pieces(Bitfield::empty(geometry.pieces())),
             None => {
                 self.early = Early::Nothing;
                 Ok(())
             }
         }
+    }
+
+    fn tell_pieces(&mut self, pieces: Bitfield) -> Result<(), PeerError> {
+        self.said.bitfields += 1;
+        if self.said.bitfields > MAX_BITFIELDS {
+            return Err(PeerError::Rude(format!("said more than {MAX_BITFIELDS} times what it has")));
+        }
+        self.tell(FromPeer::Pieces(pieces))
     }
 
     fn got_request(&mut self, index: u32, begin: u32, length: u32) -> Result<(), PeerError> {

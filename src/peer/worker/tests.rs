@@ -193,7 +193,8 @@ fn who_asks_on_and_reads_nothing_is_let_go() {
 fn an_owner_that_hears_nothing_is_told_no_more_for_a_while() {
     let mut played = Played::begin();
     let mut words = Vec::new();
-    (0..10_000).for_each(|_| Message::Interested.encode_into(&mut words));
+    let [wants, wants_not] = [Message::Interested, Message::NotInterested];
+    (0..5_000).for_each(|_| [&wants, &wants_not].into_iter().for_each(|word| word.encode_into(&mut words)));
     let mut peer = played.peer.try_clone().unwrap();
     peer.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     let is_full = (0..4000).any(|_| peer.write_all(&words).is_err());
@@ -205,7 +206,30 @@ fn an_owner_that_hears_nothing_is_told_no_more_for_a_while() {
     played.leash.tell(ToPeer::Interested(true));
     played.says_it_is_interested();
     // And goes on where it stopped.
-    (0..told + 20_000).for_each(|_| assert_eq!(played.heard(), "Wants(true)"));
+    (0..told + 20_000).for_each(|at| assert_eq!(played.heard(), format!("Wants({})", at % 2 == 0)));
+}
+
+#[test]
+fn what_is_said_again_is_no_news() {
+    let scratch = Scratch::new();
+    let mut played = Played::knowing(&scratch);
+    let [want, want_not] = [Message::Interested, Message::NotInterested];
+    played.say(&[want_not, want, want, Message::Choke, Message::Unchoke, Message::Unchoke], &[]);
+    played.say(&[Message::Port(1), Message::Port(1), Message::Port(2), Message::Choke, Message::Choke], &[]);
+    played.say(&[Message::HaveNone], &[]);
+    let heard: Vec<String> = (0..5).map(|_| played.heard()).collect();
+    let [wants, port] = ["Wants(true)", "DhtPort(1)"];
+    assert_eq!(heard[..4], [wants, "Chokes(false)", port, "Chokes(true)"]);
+    assert!(heard[4].starts_with("Pieces"));
+}
+
+#[test]
+fn who_says_again_and_again_what_it_has_is_let_go() {
+    let scratch = Scratch::new();
+    let mut played = Played::knowing(&scratch);
+    (0..17).for_each(|_| played.say(&[Message::HaveNone, Message::HaveAll], &[]));
+    assert!(matches!(played.worker.join().unwrap(), PeerError::Rude(_)));
+    assert_eq!(played.told.try_iter().filter(|what| matches!(what, FromPeer::Pieces(_))).count(), 32);
 }
 
 #[test]
