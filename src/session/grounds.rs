@@ -2,10 +2,10 @@
 //! write, so no torrent has its files there.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::folder::NEW;
+use crate::sys::file::FileId;
 
 /// The folders where rill reads what it is to do.
 #[derive(Debug, Default)]
@@ -32,15 +32,11 @@ impl Grounds {
 /// there are links, mounts and file systems that know no capital letters.
 fn is_touched(folder: &Path, path: &Path) -> bool {
     let is_same = |one: &Path, other: &Path| {
-        one == other || identity(one).is_some_and(|its| identity(other) == Some(its))
+        one == other || FileId::at(one).is_ok_and(|its| FileId::at(other).is_ok_and(|theirs| its == theirs))
     };
     let real = fs::canonicalize(folder).unwrap_or_default();
     folder.ancestors().chain(real.ancestors()).any(|above| is_same(above, path))
         || is_read(path) && path.parent().is_some_and(|parent| is_same(parent, folder))
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Whether rill reads files of this name. Others may be beside them: some have one folder for everything.

@@ -15,6 +15,7 @@ use crate::envelope::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crate::magnet::Magnet;
 use crate::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 use crate::sorting::sort;
+use crate::sys::file::FileId;
 use crate::sys::rename_noreplace;
 use crate::text::system_words;
 use crate::thread;
@@ -114,16 +115,10 @@ impl Look {
     }
 }
 
-/// Which folder it is: under the same path is another one while a disk isn't mounted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Home {
-    device: u64,
-    inode: u64,
-}
-
 /// What is in a folder.
 struct Inside {
-    home: Home,
+    /// Which folder it is: under the same path is another one while a disk isn't mounted.
+    home: FileId,
     /// The files that may name torrents, sorted.
     names: Vec<PathBuf>,
     /// Whether there is nothing at all.
@@ -151,7 +146,7 @@ impl Folder {
 struct Seen {
     look: Option<Look>,
     /// Where it was seen last; in an earlier run without.
-    home: Option<Home>,
+    home: Option<FileId>,
     /// When it was first seen as it is.
     since: Instant,
     /// Whether it was read, for better or worse.
@@ -267,7 +262,7 @@ impl Looker {
         }
     }
 
-    fn look_at(&mut self, path: &Path, home: Home, now: Instant) {
+    fn look_at(&mut self, path: &Path, home: FileId, now: Instant) {
         let Some(look) = Look::at(path) else { return };
         let mut seen = self.seen.get(path).copied().unwrap_or(Seen::new(now, false));
         seen.home = Some(home);
@@ -316,25 +311,19 @@ enum Fault {
     Bad(String),
 }
 
-impl Home {
-    fn of(folder: &Path) -> io::Result<Self> {
-        fs::metadata(folder).map(|meta| Self { device: meta.dev(), inode: meta.ino() })
-    }
-}
-
 impl Inside {
     fn of(folder: &Path) -> io::Result<Self> {
         loop {
-            let home = Home::of(folder)?;
+            let home = FileId::at(folder)?;
             let inside = Self::read(folder, home)?;
             // A disk may come or go meanwhile.
-            if Home::of(folder)? == home {
+            if FileId::at(folder)? == home {
                 return Ok(inside);
             }
         }
     }
 
-    fn read(folder: &Path, home: Home) -> io::Result<Self> {
+    fn read(folder: &Path, home: FileId) -> io::Result<Self> {
         let (mut names, mut is_empty) = (Vec::new(), true);
         for entry in fs::read_dir(folder)?.take(MAX_FILES) {
             is_empty = false;

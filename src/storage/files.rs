@@ -2,7 +2,6 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -10,30 +9,11 @@ use super::error::StorageError;
 use super::shelf::Shelf;
 use super::spans::{Home, Spans};
 use crate::metainfo::Info;
-use crate::sys::file::{self, Access};
+use crate::sys::file::{self, Access, FileId};
 
 /// How many files of a torrent are open to read at once: enough that peers who read far apart don't close each
 /// other's, few enough that fifty peers and as many torrents fit into the usual 1,024.
 pub const MAX_OPEN_FILES: usize = 64;
-
-/// Which file it is, whatever its name: its device and inode.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Identity(u64, u64);
-
-impl Identity {
-    /// The one that looks like this.
-    pub fn of(meta: &Metadata) -> Self {
-        Self(meta.dev(), meta.ino())
-    }
-
-    /// That of an open file.
-    ///
-    /// # Errors
-    /// When the system doesn't tell.
-    pub fn of_file(file: &File) -> io::Result<Self> {
-        file.metadata().map(|meta| Self::of(&meta))
-    }
-}
 
 /// Where the files are, for everyone who reads them.
 #[derive(Debug)]
@@ -51,7 +31,7 @@ pub struct Files {
     /// Kept open for good once it was: its bytes are served on after its name is gone.
     open_side: OnceLock<Arc<File>>,
     /// The files that are written to.
-    identities: OnceLock<Vec<Option<Identity>>>,
+    identities: OnceLock<Vec<Option<FileId>>>,
 }
 
 impl Files {
@@ -63,7 +43,7 @@ impl Files {
     }
 
     /// These are the files that are written to, from now on: others under their names are someone else's.
-    pub fn know(&self, identities: Vec<Option<Identity>>) {
+    pub fn know(&self, identities: Vec<Option<FileId>>) {
         let known = self.identities.set(identities);
         debug_assert!(known.is_ok(), "files are made once");
     }
@@ -71,7 +51,7 @@ impl Files {
     /// Whether what is there under the name of a file is the one that is written to, or may be.
     pub fn is_the_one(&self, index: usize, meta: &Metadata) -> bool {
         let known = self.identities.get().and_then(|identities| identities[index]);
-        known.is_none_or(|identity| identity == Identity::of(meta))
+        known.is_none_or(|identity| identity == FileId::of(meta))
     }
 
     /// Sees to it that an open file is the one that is written to.

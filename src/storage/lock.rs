@@ -5,8 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::StorageError;
-use super::files::Identity;
-use crate::sys::file::{Access, open};
+use crate::sys::file::{Access, FileId, open};
 
 /// Held while we write to a file or folder; given back when it is dropped.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ impl Lock {
             return Err(in_the_way("is being written by another rill"));
         }
         let is_there = fs::symlink_metadata(root)
-            .is_ok_and(|now| Identity::of_file(&file).is_ok_and(|locked| locked == Identity::of(&now)));
+            .is_ok_and(|now| FileId::of_file(&file).is_ok_and(|locked| locked == FileId::of(&now)));
         if is_there { Ok(Self(file)) } else { Err(gone()) }
     }
 }

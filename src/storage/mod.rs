@@ -39,10 +39,11 @@ use std::time::{Duration, Instant};
 use crate::bitfield::Bitfield;
 use crate::geometry::{PieceIndex, Range};
 use crate::metainfo::Info;
+use crate::sys::file::FileId;
 
 use allocate::Made;
 pub use error::StorageError;
-use files::{Files, Identity};
+use files::Files;
 use lock::Lock;
 pub use map::TOGETHER_BYTES;
 pub use paths::Place;
@@ -354,7 +355,7 @@ impl Storage {
         folders: &mut Folders,
         made: &mut Made,
         cancel: &AtomicBool,
-    ) -> Result<Identity, StorageError> {
+    ) -> Result<FileId, StorageError> {
         let (file, path) = (&self.info.files[index], self.files.path(index));
         made.folders(folders.make(&file.path, self.overwrite)?);
         if self.overwrite && self.survey.there[index].is_none() {
@@ -363,7 +364,7 @@ impl Storage {
         // The single file was made as the root.
         let may_be_there = self.survey.there[index].is_some() || !self.info.is_folder;
         let made = allocate::make_file(&path, file.length, may_be_there, made, cancel)?;
-        Identity::of_file(&made).map_err(|error| StorageError::io("look at", &path, error))
+        FileId::of_file(&made).map_err(|error| StorageError::io("look at", &path, error))
     }
 
     /// Whether a file has its right length and all of its pieces.

@@ -3,12 +3,12 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::checked;
@@ -134,6 +134,36 @@ pub fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
             }
         }
         other => other.map(drop),
+    }
+}
+
+/// Which file or folder it is, whatever its name: its device and inode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The one that looks like this.
+    pub fn of(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
+    }
+
+    /// That of an open file.
+    ///
+    /// # Errors
+    /// When the system doesn't tell.
+    pub fn of_file(file: &File) -> io::Result<Self> {
+        file.metadata().map(|meta| Self::of(&meta))
+    }
+
+    /// The one at this path, links followed.
+    ///
+    /// # Errors
+    /// When there is none, or the system doesn't tell.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|meta| Self::of(&meta))
     }
 }
 
