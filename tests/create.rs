@@ -117,9 +117,15 @@ fn what_is_in_the_way_stays() {
     assert_eq!(folder.files(), ["a", "a.torrent"]);
     // What it is made of is never replaced, and a link only when asked.
     create("a.torrent", &folder).args(["-o", "a.torrent"]).run().expect(10).says("is made of");
+    fs::hard_link(folder.join("a.torrent"), folder.join("same")).unwrap();
+    create("a.torrent", &folder).args(["-o", "same", "--overwrite"]).run().expect(10).says("is made of");
     symlink("a.torrent", folder.join("link")).unwrap();
     create("a", &folder).args(["-o", "link"]).run().expect(10).says("is a link");
     assert!(folder.join("link").is_symlink());
+    let before = fs::read(&precious).unwrap();
+    create("a.torrent", &folder).args(["-o", "link", "--overwrite"]).run().expect(0);
+    assert_eq!(fs::read(&precious).unwrap(), before);
+    assert!(!folder.join("link").is_symlink());
 }
 
 #[test]

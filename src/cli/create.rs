@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::args::Flags;
@@ -21,6 +20,7 @@ use crate::create::{CreateError, Created, Recipe};
 use crate::glob::Glob;
 use crate::magnet::Magnet;
 use crate::metainfo::{Info, Metainfo};
+use crate::sys::file::FileId;
 use crate::text::count;
 
 /// Runs the command with these flags.
@@ -196,8 +196,9 @@ fn inside(folder: &Path, target: &Target) -> Vec<Glob> {
 
 /// What a torrent is made of isn't replaced by it, whatever is typed.
 fn keep_apart(source: &Path, target: &Path) -> Result<(), Failure> {
-    let is = |meta: fs::Metadata| (meta.dev(), meta.ino());
-    match (fs::metadata(source).map(is), fs::symlink_metadata(target).map(is)) {
+    // A link at the target is replaced itself: what it leads to stays.
+    let there = fs::symlink_metadata(target).map(|meta| FileId::of(&meta));
+    match (FileId::at(source), there) {
         (Ok(source), Ok(there)) if source == there => {
             let sentence = format!("{} is what the torrent is made of", target.display());
             Err(Failure::new(Code::InTheWay, sentence))

@@ -169,12 +169,10 @@ impl Face for Events {
             }
             Ok(ending) => {
                 let object = begin("stop", Some(row), now)
-                    .put("reason", ending.reason())
                     .put("downloaded", row.snapshot.downloaded)
                     .put("uploaded", row.snapshot.uploaded)
-                    .put("elapsed", elapsed_s(row, now))
-                    .put("code", ending.code().number());
-                self.put(&object);
+                    .put("elapsed", elapsed_s(row, now));
+                self.put(&ending.put_in(object));
             }
             Err(failure) => {
                 self.output.say(&format!("rill: {failure}"));

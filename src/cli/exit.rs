@@ -49,6 +49,11 @@ impl Code {
     pub const fn number(self) -> u8 {
         self as u8
     }
+
+    /// This code, unless everything is done but something that was asked for couldn't be said.
+    pub fn or_unsaid(self, unsaid: Option<Failure>) -> Self {
+        unsaid.filter(|_| self == Self::Done).map_or(self, |failure| failure.code)
+    }
 }
 
 impl From<Signal> for Code {

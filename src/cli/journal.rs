@@ -242,10 +242,10 @@ impl Printer {
     }
 
     fn say_goodbye(&self, code: Code, now: Moment) {
-        let reason = Ending::Stopped(code).reason();
-        self.output.say(&format!("rill: {reason}"));
+        let ending = Ending::Stopped(code);
+        self.output.say(&format!("rill: {}", ending.reason()));
         if self.output.json {
-            self.put(&screen::event("stop", now.unix_s).put("reason", reason).put("code", code.number()));
+            self.put(&ending.put_in(screen::event("stop", now.unix_s)));
         }
     }
 

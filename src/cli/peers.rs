@@ -66,14 +66,13 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
 /// The end that a signal makes.
 fn stopped(stop: &Stop, output: Output, info_hash: Option<InfoHash>) -> Result<Code, Failure> {
     let ending = Ending::Stopped(stop.code().unwrap_or(Code::Other));
-    let (reason, code) = (ending.reason(), ending.code());
-    output.say(&format!("rill: {reason}"));
+    output.say(&format!("rill: {}", ending.reason()));
     if output.json {
         let event = screen::event("stop", unix_time_s());
         let event = event.put_some("info_hash", info_hash.map(|hash| hash.to_string()));
-        screen::print(&event.put("reason", reason).put("code", code.number()).to_string())?;
+        screen::print(&ending.put_in(event).to_string())?;
     }
-    Ok(code)
+    Ok(ending.code())
 }
 
 /// A torrent, as far as its peers go.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::exit::{Code, Failure};
+use super::json::Object;
 use super::listing;
 use super::unix_time_s;
 use crate::id::InfoHash;
@@ -87,6 +88,11 @@ impl Ending {
             Self::Complete | Self::Shared | Self::NamedBefore => Code::Done,
             Self::Stopped(code) => code,
         }
+    }
+
+    /// What an event of it ends with: why, and what the program exits with if this is all there is.
+    pub fn put_in(self, event: Object) -> Object {
+        event.put("reason", self.reason()).put("code", self.code().number())
     }
 
     /// What it is called.

@@ -140,8 +140,7 @@ fn dht_only(
     keeper.close(LAST_SAVE);
     let code = stop.code().unwrap_or(Code::Other);
     if output.json {
-        let event = screen::event("stop", unix_time_s());
-        let event = event.put("reason", Ending::Stopped(code).reason()).put("code", code.number());
+        let event = Ending::Stopped(code).put_in(screen::event("stop", unix_time_s()));
         screen::print(&event.to_string())?;
     }
     Ok(code)

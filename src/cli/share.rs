@@ -57,8 +57,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let outcome = station.run(task, &mut reporter);
     let code = outcome.as_ref().map_or_else(|failure| failure.code, |ending| ending.code());
     reporter.ended(outcome);
-    let unsaid = printer.close(None, station.stop.code().is_some());
-    Ok(if code == Code::Done { unsaid.map_or(code, |failure| failure.code) } else { code })
+    Ok(code.or_unsaid(printer.close(None, station.stop.code().is_some())))
 }
 
 /// The folder something is in and its name there, whatever the path to it looks like.

@@ -10,6 +10,7 @@ use super::args::Flags;
 use super::exit::{Code, Failure};
 use super::json::Array;
 use super::options::Opt;
+use super::row::Ending;
 use super::screen::{self, Output};
 use super::stop::Stop;
 use super::{settings, units, unix_time_s};
@@ -42,7 +43,7 @@ pub fn run(flags: &Flags, output: Output) -> Result<Code, Failure> {
     let code = stop.code().unwrap_or(Code::Other);
     drop(server);
     if output.json {
-        let event = screen::event("stop", unix_time_s()).put("code", code.number());
+        let event = Ending::Stopped(code).put_in(screen::event("stop", unix_time_s()));
         screen::print(&event.to_string())?;
     }
     Ok(code)

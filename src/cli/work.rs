@@ -54,7 +54,7 @@ pub fn run(flags: &Flags, goal: impl Fn(&Settings) -> Goal) -> Result<Code, Fail
         Desk { station: &station, goal, words: &flags.operands, met: Mutex::default() }.work(&printer);
     let code = code_of(&outcomes);
     let unsaid = printer.close(summary(code, &outcomes), station.stop.code().is_some());
-    Ok(if code == Code::Done { unsaid.map_or(code, |failure| failure.code) } else { code })
+    Ok(code.or_unsaid(unsaid))
 }
 
 /// The torrents of the command line, and what is to become of them.

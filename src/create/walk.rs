@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::CreateError;
 use crate::glob::Glob;
 use crate::sorting::sort_by;
-use crate::sys::file::{self, Access};
+use crate::sys::file::{self, Access, FileId};
 
 /// The files of a torrent to be.
 pub(super) struct Tree {
@@ -35,20 +35,14 @@ pub(super) struct Found {
 /// What tells whether a file is still the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
-    device: u64,
-    inode: u64,
+    id: FileId,
     length: u64,
     modified: (i64, i64),
 }
 
 impl Stamp {
     fn of(meta: &Metadata) -> Self {
-        Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            length: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-        }
+        Self { id: FileId::of(meta), length: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) }
     }
 }
 

@@ -76,21 +76,16 @@ impl Entry {
     pub fn new(what: What, dir: PathBuf, added_s: u64) -> Self {
         let mut kept = Kept::new(what.info_hash(), dir, added_s);
         kept.selection = what.selection().to_vec();
-        let unsaved = Unsaved { papers: true, kept: true, ..Unsaved::default() };
-        Self {
-            what,
-            kept,
-            work: Work::Rests,
-            snapshot: Snapshot::default(),
-            failed: None,
-            unsaved,
-            let_pass_at: None,
-        }
+        Self::resting(what, kept, Unsaved { papers: true, kept: true, ..Unsaved::default() })
     }
 
     /// A torrent of an earlier run.
     pub fn restored(what: What, kept: Kept) -> Self {
         let unsaved = Unsaved { totals: kept.totals, ..Unsaved::default() };
+        Self::resting(what, kept, unsaved)
+    }
+
+    fn resting(what: What, kept: Kept, unsaved: Unsaved) -> Self {
         Self {
             what,
             kept,

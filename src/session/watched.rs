@@ -99,7 +99,7 @@ struct Look {
     length: u64,
     modified_ns: i128,
     changed_ns: i128,
-    inode: u64,
+    id: FileId,
 }
 
 impl Look {
@@ -110,7 +110,7 @@ impl Look {
             length: meta.len(),
             modified_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
             changed_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
-            inode: meta.ino(),
+            id: FileId::of(&meta),
         })
     }
 }

@@ -32,7 +32,8 @@ pub fn settle(files: &Files, wanted: &[bool]) -> Result<(), StorageError> {
         files.check_identity(index, &handle, &path)?;
         check_length(&handle, &path, file.length)?;
         if handle.metadata().is_ok_and(|meta| meta.len() > file.length) {
-            let cut = open(&path, Access::Write).and_then(|file_again| file_again.set_len(file.length));
+            // Once more, for writing: a file that is as it should be may be one that we may only read.
+            let cut = open(&path, Access::Write).and_then(|writable| writable.set_len(file.length));
             cut.map_err(|error| StorageError::io("shorten", &path, error))?;
         }
         if file.executable {

@@ -1,11 +1,12 @@
 //! Saved progress that never claims a byte that isn't there.
 //!
-//! `NAME.part.rill` is a bencoded dictionary: `version` (2), `sum` (the SHA-1 of the dictionary without it), `info-hash`, `pieces` (the bitfield of pieces whose
-//! bytes had reached the disk when it was written), `clean` (1 when we stopped in order: then what isn't claimed
-//! isn't there), `finished` (1 when the files stand under their final name, being repaired), `layout` (two
-//! bitfields, a bit a file: which are wanted, which have a place of their own: how the side file is cut) and `files`: for each file its length in bytes and the nanosecond its inode last changed, both
-//! -1 for one that isn't there; the side file comes last. A file that differs from its entry was changed by
-//! someone, or by us after the last save: its pieces are hashed again.
+//! `NAME.part.rill` is a bencoded dictionary: `version` (2), `sum` (the SHA-1 of the dictionary without it),
+//! `info-hash`, `pieces` (the bitfield of pieces whose bytes had reached the disk when it was written), `clean` (1
+//! when we stopped in order: then what isn't claimed isn't there), `finished` (1 when the files stand under their
+//! final name, being repaired), `layout` (two bitfields, a bit a file: which are wanted, which have a place of their
+//! own: how the side file is cut) and `files`: for each file its length in bytes and the nanosecond its inode last
+//! changed, both -1 for one that isn't there; the side file comes last. A file that differs from its entry was
+//! changed by someone, or by us after the last save: its pieces are hashed again.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};

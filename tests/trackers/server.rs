@@ -186,7 +186,9 @@ fn lists_are_read_again_when_asked_to() {
     tracker.rill.signal("TERM");
     let ended = tracker.rill.end();
     ended.expect(143);
-    assert_eq!(ended.last_event()["event"], "stop");
+    let last = ended.last_event();
+    assert_eq!((last["event"].as_str(), last["code"].as_str()), ("stop", "143"));
+    assert_eq!(last["reason"], "stopped by SIGTERM");
 }
 
 #[test]

@@ -34,7 +34,7 @@ const MAX_BITFIELDS: u32 = 32;
 #[derive(Debug, Default)]
 pub(super) struct Said {
     wants: bool,
-    dht_port: Option<u16>,
+    dht_port: bool,
     bitfields: u32,
 }
 
@@ -109,10 +109,9 @@ impl Worker {
 
     /// A node that moves tells the DHT of it: the first word is enough.
     fn got_port(&mut self, port: u16) -> Result<(), PeerError> {
-        if self.said.dht_port.is_some() {
+        if std::mem::replace(&mut self.said.dht_port, true) {
             return Ok(());
         }
-        self.said.dht_port = Some(port);
         self.tell(FromPeer::DhtPort(port))
     }
 
